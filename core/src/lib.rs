@@ -23,6 +23,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod crypto;
+pub mod handshake;
+pub mod session;
 pub mod time;
 pub mod wire;
 

@@ -116,6 +116,12 @@ impl Identity {
         Self { secret, public }
     }
 
+    /// A second holder of the same pair, on purpose.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self { secret: self.secret.clone(), public: self.public }
+    }
+
     /// The secret key, for storage.
     #[must_use]
     pub fn secret(&self) -> Secret<32> {
