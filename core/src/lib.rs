@@ -16,14 +16,19 @@
 //! | [`pairing`] | tickets, their text form, single use |
 //! | [`hop`] | the link between an endpoint and a relay |
 //! | [`relay`] | the relay's switch |
+//! | [`keystore`] | the sealed state file |
 //!
 //! Each layer knows only those above it in the table.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod channel;
 pub mod crypto;
 pub mod handshake;
+pub mod keystore;
+pub mod mux;
+pub mod pairing;
 pub mod session;
 pub mod time;
 pub mod wire;

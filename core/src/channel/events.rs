@@ -1,0 +1,245 @@
+//! What a record says, frame by frame.
+
+use core::fmt;
+use core::mem;
+
+use super::phase::Phase;
+use super::{CONFIRM_TIME, Channel, PHASE_TIME, code, token_hash};
+use crate::crypto::{Aead, same};
+use crate::mux::{self, Violation};
+use crate::session::Discard;
+use crate::time::Instant;
+use crate::wire::{CAPABILITY_LEN, Close, Frame, PairAccept, PairFinish, Reader, Scope};
+
+/// What happened on a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'b> {
+    /// The peer is authenticated and here now.
+    Established,
+    /// Host: a device asks to be taken in. Answer with [`Channel::accept_pairing`],
+    /// [`Channel::pend_pairing`] or [`Channel::close`].
+    PairRequested(PairFinish<'b>),
+    /// Device: the host's operator is being asked; seconds until the answer is no.
+    PairPending(u16),
+    /// Device: taken in. Store it, then [`Channel::acknowledge_pairing`].
+    Paired(PairAccept<'b>),
+    /// Host: the device has stored its pairing; the channel is open.
+    PairAcknowledged,
+    /// Device: a fresh capability for the next call.
+    Capability(&'b [u8; CAPABILITY_LEN]),
+    /// Something happened to a stream.
+    Stream(mux::Event<'b>),
+    /// The peer ended the session or channel.
+    Closed(Close<'b>),
+}
+
+/// Why a channel is over, or a call made no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A record was not the next one of the peer.
+    Discard(Discard),
+    /// The peer sent what is no frame, or no frame for now.
+    Protocol,
+    /// The peer broke the rules of streams.
+    Violation(Violation),
+    /// The bearer token is not the one on record.
+    Token,
+    /// The peer was silent or too slow.
+    Timeout,
+    /// The session's keys are used up: connect anew.
+    Exhausted,
+    /// The caller's buffer, or the outbox, is too small.
+    NoSpace,
+    /// The call does not fit the channel's state, which is unchanged.
+    Misuse,
+    /// The channel ended before.
+    Over,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Discard(discard) => discard.fmt(f),
+            Self::Violation(violation) => violation.fmt(f),
+            Self::Protocol => f.write_str("peer broke the protocol"),
+            Self::Token => f.write_str("bearer token not accepted"),
+            Self::Timeout => f.write_str("peer does not answer"),
+            Self::Exhausted => f.write_str("session's keys are used up"),
+            Self::NoSpace => f.write_str("buffer too small"),
+            Self::Misuse => f.write_str("call does not fit the channel's state"),
+            Self::Over => f.write_str("channel is over"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// The events of one record. What the caller does not ask for is applied on drop.
+pub struct Events<'c, 'b, const STREAMS: usize, A: Aead> {
+    channel: &'c mut Channel<STREAMS, A>,
+    now: Instant,
+    frames: Reader<'b>,
+}
+
+impl<const STREAMS: usize, A: Aead> fmt::Debug for Events<'_, '_, STREAMS, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("bytes_left", &self.frames.rest().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'c, 'b, const STREAMS: usize, A: Aead> Events<'c, 'b, STREAMS, A> {
+    pub(super) const fn new(
+        channel: &'c mut Channel<STREAMS, A>,
+        now: Instant,
+        frames: Reader<'b>,
+    ) -> Self {
+        Self {
+            channel,
+            now,
+            frames,
+        }
+    }
+}
+
+impl<'b, const STREAMS: usize, A: Aead> Iterator for Events<'_, 'b, STREAMS, A> {
+    type Item = Result<Event<'b>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.channel.is_over() {
+                return None; // what follows a close means nothing
+            }
+            let applied = match Frame::parse(&mut self.frames) {
+                Ok(None) => return None,
+                Ok(Some(frame)) => self.channel.handle_frame(self.now, frame),
+                Err(_) => Err(Error::Protocol),
+            };
+            match applied {
+                Ok(None) => {}
+                Ok(Some(event)) => return Some(Ok(event)),
+                Err(error) => {
+                    self.frames = Reader::new(&[]);
+                    self.channel.blame(error);
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl<const STREAMS: usize, A: Aead> Drop for Events<'_, '_, STREAMS, A> {
+    fn drop(&mut self) {
+        for _ in &mut *self {}
+    }
+}
+
+impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
+    fn handle_frame<'b>(
+        &mut self,
+        now: Instant,
+        frame: Frame<'b>,
+    ) -> Result<Option<Event<'b>>, Error> {
+        if let Frame::Close(close) = frame {
+            self.handle_close(close);
+            return Ok(Some(Event::Closed(close)));
+        }
+        match (self.phase, frame) {
+            (Phase::Open, frame) => self.handle_open(now, frame),
+            (Phase::Greeting { .. }, Frame::AuthOk(ok)) => {
+                // Nothing was to be resumed.
+                if ok.resumed.is_some() {
+                    return Err(Error::Protocol);
+                }
+                self.begin(now);
+                Ok(Some(Event::Established))
+            }
+            (
+                Phase::AwaitAuth {
+                    token_hash: expected,
+                    ..
+                },
+                Frame::Auth(auth),
+            ) => {
+                if !same(&token_hash(auth.token), &expected) {
+                    return Err(Error::Token);
+                }
+                // A session that this host does not know goes on as a new one (protocol 10.3).
+                self.answer_auth(now)?;
+                Ok(Some(Event::Established))
+            }
+            (Phase::AwaitFinish { .. }, Frame::PairFinish(finish)) => {
+                self.phase = Phase::Deciding {
+                    until: now + PHASE_TIME,
+                };
+                Ok(Some(Event::PairRequested(finish)))
+            }
+            (Phase::Asking { .. }, Frame::PairPending(seconds)) => {
+                let wait = core::time::Duration::from_secs(seconds.into()).min(CONFIRM_TIME);
+                self.phase = Phase::Asking {
+                    until: now + wait + PHASE_TIME,
+                };
+                Ok(Some(Event::PairPending(seconds)))
+            }
+            (Phase::Asking { .. }, Frame::PairAccept(accept)) => {
+                self.phase = Phase::Storing {
+                    until: now + PHASE_TIME,
+                };
+                Ok(Some(Event::Paired(accept)))
+            }
+            (Phase::AwaitAck { .. }, Frame::PairAck) => {
+                self.begin(now);
+                Ok(Some(Event::PairAcknowledged))
+            }
+            _ => Err(Error::Protocol),
+        }
+    }
+
+    fn handle_open<'b>(
+        &mut self,
+        now: Instant,
+        frame: Frame<'b>,
+    ) -> Result<Option<Event<'b>>, Error> {
+        match frame {
+            Frame::Ping(number) => {
+                self.liveness.ping_came(number);
+                Ok(None)
+            }
+            Frame::Pong(number) => {
+                if let Some(round_trip) = self.liveness.pong_came(number, now) {
+                    self.mux.measured(round_trip);
+                }
+                Ok(None)
+            }
+            Frame::Cap(capability) => Ok(Some(Event::Capability(capability))),
+            frame => Ok(self
+                .mux
+                .handle(now, frame)
+                .map_err(Error::Violation)?
+                .map(Event::Stream)),
+        }
+    }
+
+    /// The peer's close is answered by silence for a channel, by a close for a session.
+    fn handle_close(&mut self, close: Close<'_>) {
+        match close.scope {
+            Scope::Session => self.close(Scope::Session, code::NORMAL, ""),
+            Scope::Channel => self.abandon(),
+        }
+    }
+
+    /// Ends the channel for an error of the peer's, and tells it.
+    fn blame(&mut self, error: Error) {
+        let code = match error {
+            Error::Violation(Violation::FlowControl) => code::FLOW_CONTROL,
+            Error::Violation(Violation::StreamLimit | Violation::Flood) => code::LIMIT,
+            Error::Token => code::TOKEN_INVALID,
+            Error::NoSpace => code::INTERNAL,
+            _ => code::PROTOCOL,
+        };
+        self.close(Scope::Session, code, "");
+    }
+}
+
+const _: () = assert!(mem::size_of::<Phase>() <= 48, "the phase stays small");

@@ -1,0 +1,58 @@
+//! Frames of the channel's own that wait for the next record.
+
+use heapless::Vec;
+use zeroize::Zeroize;
+
+use crate::wire::{Frame, NoSpace, Writer};
+
+/// The longest frame of the channel's own is PAIR_ACCEPT with 175 bytes.
+const LEN: usize = 192;
+
+/// Wiped when flushed, since tokens pass through.
+#[derive(Default)]
+pub(super) struct Outbox(Vec<u8, LEN>);
+
+impl Outbox {
+    /// Appends a frame.
+    pub(super) fn push(&mut self, frame: &Frame<'_>) -> Result<(), NoSpace> {
+        let mut bytes = [0; LEN];
+        let mut w = Writer::new(&mut bytes);
+        let emitted = frame.emit(&mut w);
+        let len = w.len();
+        let pushed = emitted.and_then(|()| {
+            self.0
+                .extend_from_slice(bytes.get(..len).unwrap_or_default())
+                .map_err(|_| NoSpace)
+        });
+        bytes.zeroize();
+        pushed
+    }
+
+    /// Puts a frame into the empty outbox, where every frame of the channel's own fits.
+    pub(super) fn push_first(&mut self, frame: &Frame<'_>) {
+        let pushed = self.push(frame);
+        debug_assert_eq!(
+            pushed,
+            Ok(()),
+            "an empty outbox takes any frame of the channel's own"
+        );
+    }
+
+    /// Moves everything into a record, which is always long enough.
+    pub(super) fn flush(&mut self, w: &mut Writer<'_>) {
+        if !self.0.is_empty() && w.bytes(&self.0).is_ok() {
+            self.clear();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.as_mut_slice().zeroize();
+        self.0.clear();
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
