@@ -6,8 +6,7 @@ mod support;
 use homing_core::Instant;
 use homing_core::crypto::{Aead, Identity, Portable, Psk, Secret, expand, expand_into, hchacha};
 use homing_core::handshake::{
-    self, AwaitReply, CheckWords, Door, Error, Exports, Keys, Kind, Knock, Suite, Ticket, hear,
-    host_mac1_key, start,
+    self, AwaitReply, CheckWords, Door, Error, Exports, Keys, Kind, Knock, Suite, Ticket, hear, host_mac1_key, start,
 };
 use homing_core::session::{Discard, EPOCH_TIME, Role, Session};
 use homing_core::wire::{HEADER_LEN, Header, Params, Reader, TAG_LEN, padme};
@@ -29,13 +28,7 @@ struct Case {
 impl Case {
     fn all() -> Vec<Self> {
         let file = vectors("handshake.json");
-        let cases: Vec<_> = file["vectors"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .cloned()
-            .map(Self::new)
-            .collect();
+        let cases: Vec<_> = file["vectors"].as_array().unwrap().iter().cloned().map(Self::new).collect();
         assert_eq!(cases.len(), 4);
         cases
     }
@@ -55,8 +48,7 @@ impl Case {
                 psk: Psk::new(array(&json["psk"])),
                 mac1_key: Secret::new(array(&json["mac1_key"])),
             },
-            own: ["payload1", "payload2"]
-                .map(|name| Params::parse(&mut Reader::new(&hex(&json[name]))).unwrap()),
+            own: ["payload1", "payload2"].map(|name| Params::parse(&mut Reader::new(&hex(&json[name]))).unwrap()),
             json,
         }
     }
@@ -73,38 +65,20 @@ impl Case {
         let mut rng = Script::new([&self.json["init_ephemeral"], &self.json["kem_keygen_seed"]]);
         let route = self.route();
         let kind = if self.pairs() {
-            Kind::Pair {
-                ticket: &self.ticket,
-            }
+            Kind::Pair { ticket: &self.ticket }
         } else {
-            Kind::Connect {
-                route: &route,
-                psk: &self.psk,
-            }
+            Kind::Connect { route: &route, psk: &self.psk }
         };
         let mut out = [0; handshake::HELLO_MAX];
-        let (len, state) = start(
-            self.suite,
-            kind,
-            &self.channel,
-            &self.device,
-            self.host.public(),
-            self.own[0],
-            &mut rng,
-            &mut out,
-        )
-        .unwrap();
+        let (len, state) =
+            start(self.suite, kind, &self.channel, &self.device, self.host.public(), self.own[0], &mut rng, &mut out)
+                .unwrap();
         (out[..len].to_vec(), state)
     }
 
     fn hear(&self, hello: &mut [u8]) -> Result<Knock, Error> {
         let mac1_key = host_mac1_key(self.host.public());
-        let door = Door {
-            identity: &self.host,
-            mac1_key: &mac1_key,
-            route: &self.route(),
-            weakest: Suite::Classic,
-        };
+        let door = Door { identity: &self.host, mac1_key: &mac1_key, route: &self.route(), weakest: Suite::Classic };
         hear(door, [(self.suite, &self.ticket)], &self.channel, hello)
     }
 
@@ -113,9 +87,7 @@ impl Case {
         let mut out = [0; handshake::REPLY_MAX];
         let (len, keys, exports) = match knock {
             Knock::Pair(knock) => knock.reply(self.own[1], &mut rng, &mut out).unwrap(),
-            Knock::Connect(knock) => knock
-                .reply(&self.psk, self.own[1], &mut rng, &mut out)
-                .unwrap(),
+            Knock::Connect(knock) => knock.reply(&self.psk, self.own[1], &mut rng, &mut out).unwrap(),
         };
         (out[..len].to_vec(), keys, exports)
     }
@@ -156,43 +128,25 @@ fn both_ends_export_what_the_reference_does() {
             assert_eq!(exports.binding.expose(), &array(&expected["bind"]));
             assert_eq!(exports.session_id, array::<16>(&expected["session id"]));
             if case.pairs() {
-                assert_eq!(
-                    exports.device_root.expose(),
-                    &array(&expected["device root"])
-                );
+                assert_eq!(exports.device_root.expose(), &array(&expected["device root"]));
             } else {
                 let root = Secret::new(array(&case.json["device_root"]));
                 assert!(Exports::psk(&root, case.suite).same(&case.psk));
-                assert_eq!(
-                    host_mac1_key(case.host.public()).expose(),
-                    &array(&case.json["mac1_key"])
-                );
+                assert_eq!(host_mac1_key(case.host.public()).expose(), &array(&case.json["mac1_key"]));
             }
             check_words(&case.json, exports.check);
             let first = |d: &str| {
                 let all = case.json["key_schedule"].as_array().unwrap();
-                array::<32>(
-                    &all.iter()
-                        .find(|e| e["direction"] == d && e["epoch"] == 0)
-                        .unwrap()["secret"],
-                )
+                array::<32>(&all.iter().find(|e| e["direction"] == d && e["epoch"] == 0).unwrap()["secret"])
             };
-            assert_eq!(
-                keys.secrets().map(|s| *s.expose()),
-                [first("d2h"), first("h2d")]
-            );
+            assert_eq!(keys.secrets().map(|s| *s.expose()), [first("d2h"), first("h2d")]);
         }
     }
 }
 
 fn check_words(json: &Value, check: CheckWords) {
     assert_eq!(check.to_string(), json["sas"].as_str().unwrap());
-    let symbols: Vec<_> = json["sas_emoji"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|v| v.as_u64().unwrap())
-        .collect();
+    let symbols: Vec<_> = json["sas_emoji"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect();
     assert_eq!(check.symbols().map(u64::from).to_vec(), symbols);
 }
 
@@ -208,10 +162,7 @@ fn the_key_schedule_is_that_of_the_reference() {
             for epoch in epochs {
                 assert_eq!(secret.expose(), &array(&epoch["secret"]));
                 assert_eq!(expand(&secret, "key", b"").expose(), &array(&epoch["key"]));
-                assert_eq!(
-                    expand_into::<16>(&secret, "nonce", b"").expose(),
-                    &array(&epoch["nonce_prefix"])
-                );
+                assert_eq!(expand_into::<16>(&secret, "nonce", b"").expose(), &array(&epoch["nonce_prefix"]));
                 secret = expand(&secret, "next", b"");
             }
         }
@@ -231,11 +182,7 @@ fn records_are_those_of_the_reference() {
             let (text, expected) = (hex(&record["plaintext"]), hex(&record["record"]));
             let mut buf = [&[0; HEADER_LEN], &text[..], &[0; TAG_LEN]].concat();
             let d2h = record["direction"] == "d2h";
-            let (from, to) = if d2h {
-                (&mut device, &mut host)
-            } else {
-                (&mut host, &mut device)
-            };
+            let (from, to) = if d2h { (&mut device, &mut host) } else { (&mut host, &mut device) };
             let mut now = Instant::ZERO;
             if (epoch, counter) == (from.next_sealed().epoch + 1, 0) {
                 now = now + EPOCH_TIME;
@@ -247,27 +194,13 @@ fn records_are_those_of_the_reference() {
                 by_session += 1;
             } else {
                 // Counters that a session takes long to reach: the same steps by hand.
-                let of = |e: &&Value| {
-                    e["direction"] == record["direction"] && e["epoch"] == record["epoch"]
-                };
-                let keys = case.json["key_schedule"]
-                    .as_array()
-                    .unwrap()
-                    .iter()
-                    .find(of)
-                    .unwrap();
-                let subkey = hchacha(
-                    &Secret::new(array(&keys["key"])),
-                    &array(&keys["nonce_prefix"]),
-                );
+                let of = |e: &&Value| e["direction"] == record["direction"] && e["epoch"] == record["epoch"];
+                let keys = case.json["key_schedule"].as_array().unwrap().iter().find(of).unwrap();
+                let subkey = hchacha(&Secret::new(array(&keys["key"])), &array(&keys["nonce_prefix"]));
                 let aead = Portable::new(&subkey);
                 let header = Header { epoch, counter }.to_bytes();
                 buf[..HEADER_LEN].copy_from_slice(&header);
-                let tag = aead.seal(
-                    counter,
-                    &header,
-                    &mut buf[HEADER_LEN..HEADER_LEN + text.len()],
-                );
+                let tag = aead.seal(counter, &header, &mut buf[HEADER_LEN..HEADER_LEN + text.len()]);
                 buf[HEADER_LEN + text.len()..].copy_from_slice(&tag);
                 assert_eq!(buf, expected);
                 aead.open(counter, &header, &mut buf[HEADER_LEN..]).unwrap();
@@ -327,11 +260,7 @@ fn handshake_error(error: Error) -> &'static str {
 fn padding_lengths_are_those_of_the_reference() {
     for case in vectors("padme.json")["vectors"].as_array().unwrap() {
         let len = case["len"].as_u64().unwrap() as usize;
-        assert_eq!(
-            padme(len, 16_384) as u64,
-            case["padded"].as_u64().unwrap(),
-            "{len}"
-        );
+        assert_eq!(padme(len, 16_384) as u64, case["padded"].as_u64().unwrap(), "{len}");
     }
 }
 
@@ -341,23 +270,9 @@ fn another_hosts_key_cannot_read_the_hello() {
         let (mut hello, _) = case.start();
         let other = Identity::from_secret(&Secret::new([7; 32]));
         let mac1_key = host_mac1_key(other.public());
-        let door = Door {
-            identity: &other,
-            mac1_key: &mac1_key,
-            route: &case.route(),
-            weakest: Suite::Classic,
-        };
-        let heard = hear(
-            door,
-            [(case.suite, &case.ticket)],
-            &case.channel,
-            &mut hello,
-        );
-        let expected = if case.pairs() {
-            Error::Forged
-        } else {
-            Error::Mac1
-        };
+        let door = Door { identity: &other, mac1_key: &mac1_key, route: &case.route(), weakest: Suite::Classic };
+        let heard = hear(door, [(case.suite, &case.ticket)], &case.channel, &mut hello);
+        let expected = if case.pairs() { Error::Forged } else { Error::Mac1 };
         assert_eq!(heard.unwrap_err(), expected);
     }
 }

@@ -83,23 +83,13 @@ pub struct Events<'c, 'b, const STREAMS: usize, A: Aead> {
 
 impl<const STREAMS: usize, A: Aead> fmt::Debug for Events<'_, '_, STREAMS, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events")
-            .field("bytes_left", &self.frames.rest().len())
-            .finish_non_exhaustive()
+        f.debug_struct("Events").field("bytes_left", &self.frames.rest().len()).finish_non_exhaustive()
     }
 }
 
 impl<'c, 'b, const STREAMS: usize, A: Aead> Events<'c, 'b, STREAMS, A> {
-    pub(super) const fn new(
-        channel: &'c mut Channel<STREAMS, A>,
-        now: Instant,
-        frames: Reader<'b>,
-    ) -> Self {
-        Self {
-            channel,
-            now,
-            frames,
-        }
+    pub(super) const fn new(channel: &'c mut Channel<STREAMS, A>, now: Instant, frames: Reader<'b>) -> Self {
+        Self { channel, now, frames }
     }
 }
 
@@ -136,11 +126,7 @@ impl<const STREAMS: usize, A: Aead> Drop for Events<'_, '_, STREAMS, A> {
 }
 
 impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
-    fn handle_frame<'b>(
-        &mut self,
-        now: Instant,
-        frame: Frame<'b>,
-    ) -> Result<Option<Event<'b>>, Error> {
+    fn handle_frame<'b>(&mut self, now: Instant, frame: Frame<'b>) -> Result<Option<Event<'b>>, Error> {
         if let Frame::Close(close) = frame {
             self.handle_close(close);
             return Ok(Some(Event::Closed(close)));
@@ -155,13 +141,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 self.begin(now);
                 Ok(Some(Event::Established))
             }
-            (
-                Phase::AwaitAuth {
-                    token_hash: expected,
-                    ..
-                },
-                Frame::Auth(auth),
-            ) => {
+            (Phase::AwaitAuth { token_hash: expected, .. }, Frame::Auth(auth)) => {
                 if !same(&token_hash(auth.token), &expected) {
                     return Err(Error::Token);
                 }
@@ -170,22 +150,16 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 Ok(Some(Event::Established))
             }
             (Phase::AwaitFinish { .. }, Frame::PairFinish(finish)) => {
-                self.phase = Phase::Deciding {
-                    until: now + PHASE_TIME,
-                };
+                self.phase = Phase::Deciding { until: now + PHASE_TIME };
                 Ok(Some(Event::PairRequested(finish)))
             }
             (Phase::Asking { .. }, Frame::PairPending(seconds)) => {
                 let wait = core::time::Duration::from_secs(seconds.into()).min(CONFIRM_TIME);
-                self.phase = Phase::Asking {
-                    until: now + wait + PHASE_TIME,
-                };
+                self.phase = Phase::Asking { until: now + wait + PHASE_TIME };
                 Ok(Some(Event::PairPending(seconds)))
             }
             (Phase::Asking { .. }, Frame::PairAccept(accept)) => {
-                self.phase = Phase::Storing {
-                    until: now + PHASE_TIME,
-                };
+                self.phase = Phase::Storing { until: now + PHASE_TIME };
                 Ok(Some(Event::Paired(accept)))
             }
             (Phase::AwaitAck { .. }, Frame::PairAck) => {
@@ -196,11 +170,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         }
     }
 
-    fn handle_open<'b>(
-        &mut self,
-        now: Instant,
-        frame: Frame<'b>,
-    ) -> Result<Option<Event<'b>>, Error> {
+    fn handle_open<'b>(&mut self, now: Instant, frame: Frame<'b>) -> Result<Option<Event<'b>>, Error> {
         match frame {
             Frame::Ping(number) => {
                 self.liveness.ping_came(number);
@@ -213,11 +183,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 Ok(None)
             }
             Frame::Cap(capability) => Ok(Some(Event::Capability(capability))),
-            frame => Ok(self
-                .mux
-                .handle(now, frame)
-                .map_err(Error::Violation)?
-                .map(Event::Stream)),
+            frame => Ok(self.mux.handle(now, frame).map_err(Error::Violation)?.map(Event::Stream)),
         }
     }
 

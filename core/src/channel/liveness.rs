@@ -24,16 +24,7 @@ pub(super) struct Silent;
 
 impl Liveness {
     pub(super) const fn new(interval: Duration, now: Instant) -> Self {
-        Self {
-            interval,
-            heard: now,
-            due: now,
-            sent: None,
-            number: 0,
-            ping: false,
-            pong: None,
-            round_trip: None,
-        }
+        Self { interval, heard: now, due: now, sent: None, number: 0, ping: false, pong: None, round_trip: None }
     }
 
     /// The channel is open: measure at once.

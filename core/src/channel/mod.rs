@@ -25,8 +25,8 @@ use crate::mux::{Mux, Source, WindowCaps};
 use crate::session::{Role, Session};
 use crate::time::Instant;
 use crate::wire::{
-    Auth, AuthOk, CAPABILITY_LEN, Close, Frame, HEADER_LEN, NoSpace, PairAccept, PairFinish,
-    Reader, Scope, StreamId, TAG_LEN, TOKEN_LEN, Writer, padme,
+    Auth, AuthOk, CAPABILITY_LEN, Close, Frame, HEADER_LEN, NoSpace, PairAccept, PairFinish, Reader, Scope, StreamId,
+    TAG_LEN, TOKEN_LEN, Writer, padme,
 };
 use liveness::Liveness;
 use outbox::Outbox;
@@ -73,11 +73,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            caps: WindowCaps::default(),
-            ping: Duration::from_secs(25),
-            pad: true,
-        }
+        Self { caps: WindowCaps::default(), ping: Duration::from_secs(25), pad: true }
     }
 }
 
@@ -115,10 +111,7 @@ pub struct Channel<const STREAMS: usize, A = Portable> {
 
 impl<const STREAMS: usize, A> fmt::Debug for Channel<STREAMS, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Channel")
-            .field("phase", &self.phase)
-            .field("streams", &self.mux.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Channel").field("phase", &self.phase).field("streams", &self.mux.len()).finish_non_exhaustive()
     }
 }
 
@@ -127,67 +120,29 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// handles them when it has checked the token.
     #[must_use]
     pub fn connect(keys: &Keys, token: &[u8; TOKEN_LEN], config: &Config, now: Instant) -> Self {
-        let mut channel = Self::new(
-            Role::Device,
-            Phase::Greeting {
-                until: now + PHASE_TIME,
-            },
-            keys,
-            config,
-            now,
-        );
-        channel.outbox.push_first(&Frame::Auth(Auth {
-            token,
-            resume: None,
-        }));
+        let mut channel = Self::new(Role::Device, Phase::Greeting { until: now + PHASE_TIME }, keys, config, now);
+        channel.outbox.push_first(&Frame::Auth(Auth { token, resume: None }));
         channel
     }
 
     /// The device's end, after a pairing handshake: asks to be taken in under `name`.
     #[must_use]
     pub fn pair(keys: &Keys, platform: u8, name: &str, config: &Config, now: Instant) -> Self {
-        let mut channel = Self::new(
-            Role::Device,
-            Phase::Asking {
-                until: now + PHASE_TIME,
-            },
-            keys,
-            config,
-            now,
-        );
-        channel
-            .outbox
-            .push_first(&Frame::PairFinish(PairFinish { platform, name }));
+        let mut channel = Self::new(Role::Device, Phase::Asking { until: now + PHASE_TIME }, keys, config, now);
+        channel.outbox.push_first(&Frame::PairFinish(PairFinish { platform, name }));
         channel
     }
 
     /// The host's end, after a connecting handshake with a device whose token has this hash.
     #[must_use]
     pub fn admit(keys: &Keys, token_hash: [u8; 32], config: &Config, now: Instant) -> Self {
-        Self::new(
-            Role::Host,
-            Phase::AwaitAuth {
-                token_hash,
-                until: now + PHASE_TIME,
-            },
-            keys,
-            config,
-            now,
-        )
+        Self::new(Role::Host, Phase::AwaitAuth { token_hash, until: now + PHASE_TIME }, keys, config, now)
     }
 
     /// The host's end, after a pairing handshake.
     #[must_use]
     pub fn invite(keys: &Keys, config: &Config, now: Instant) -> Self {
-        Self::new(
-            Role::Host,
-            Phase::AwaitFinish {
-                until: now + PHASE_TIME,
-            },
-            keys,
-            config,
-            now,
-        )
+        Self::new(Role::Host, Phase::AwaitFinish { until: now + PHASE_TIME }, keys, config, now)
     }
 
     fn new(role: Role, phase: Phase, keys: &Keys, config: &Config, now: Instant) -> Self {
@@ -250,23 +205,13 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// # Errors
     /// [`Error::NoSpace`] for a buffer below 256 bytes; [`Error::Exhausted`] once the keys are
     /// used up.
-    pub fn poll_output(
-        &mut self,
-        now: Instant,
-        source: &mut impl Source,
-        out: &mut [u8],
-    ) -> Result<Output, Error> {
+    pub fn poll_output(&mut self, now: Instant, source: &mut impl Source, out: &mut [u8]) -> Result<Output, Error> {
         const LEAST: usize = 256;
         if self.phase == Phase::Over {
             return Ok(Output::Wait { until: None });
         }
-        let room = out
-            .len()
-            .saturating_sub(HEADER_LEN.saturating_add(TAG_LEN))
-            .min(self.max_plaintext.into());
-        let plain = out
-            .get_mut(HEADER_LEN..HEADER_LEN.saturating_add(room))
-            .filter(|plain| plain.len() >= LEAST);
+        let room = out.len().saturating_sub(HEADER_LEN.saturating_add(TAG_LEN)).min(self.max_plaintext.into());
+        let plain = out.get_mut(HEADER_LEN..HEADER_LEN.saturating_add(room)).filter(|plain| plain.len() >= LEAST);
         let plain = plain.ok_or(Error::NoSpace)?;
         let mut w = Writer::new(plain);
         self.outbox.flush(&mut w);
@@ -278,19 +223,14 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         }
         let len = w.len();
         if len == 0 {
-            return Ok(Output::Wait {
-                until: self.poll_timeout(),
-            });
+            return Ok(Output::Wait { until: self.poll_timeout() });
         }
         let padded = if self.pad { padme(len, room) } else { len };
         plain.get_mut(len..padded).unwrap_or_default().fill(0);
         if self.phase == Phase::Closing {
             self.phase = Phase::Over;
         }
-        let len = self
-            .session
-            .seal(now, out, padded)
-            .map_err(|_| Error::Exhausted)?;
+        let len = self.session.seal(now, out, padded).map_err(|_| Error::Exhausted)?;
         Ok(Output::Transmit { len })
     }
 
@@ -311,12 +251,8 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         if !matches!(self.phase, Phase::Deciding { .. }) {
             return Err(Error::Misuse);
         }
-        self.outbox
-            .push(&Frame::PairAccept(*accept))
-            .map_err(|NoSpace| Error::NoSpace)?;
-        self.phase = Phase::AwaitAck {
-            until: now + PHASE_TIME,
-        };
+        self.outbox.push(&Frame::PairAccept(*accept)).map_err(|NoSpace| Error::NoSpace)?;
+        self.phase = Phase::AwaitAck { until: now + PHASE_TIME };
         Ok(())
     }
 
@@ -328,12 +264,8 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         let Phase::Deciding { .. } = self.phase else {
             return Err(Error::Misuse);
         };
-        self.outbox
-            .push(&Frame::PairPending(seconds))
-            .map_err(|NoSpace| Error::NoSpace)?;
-        self.phase = Phase::Deciding {
-            until: now + Duration::from_secs(seconds.into()),
-        };
+        self.outbox.push(&Frame::PairPending(seconds)).map_err(|NoSpace| Error::NoSpace)?;
+        self.phase = Phase::Deciding { until: now + Duration::from_secs(seconds.into()) };
         Ok(())
     }
 
@@ -345,9 +277,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         let Phase::Storing { .. } = self.phase else {
             return Err(Error::Misuse);
         };
-        self.outbox
-            .push(&Frame::PairAck)
-            .map_err(|NoSpace| Error::NoSpace)?;
+        self.outbox.push(&Frame::PairAck).map_err(|NoSpace| Error::NoSpace)?;
         self.phase = Phase::Open;
         self.liveness.begin(now);
         Ok(())
@@ -361,9 +291,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         if self.phase != Phase::Open {
             return Err(Error::Misuse);
         }
-        self.outbox
-            .push(&Frame::Cap(capability))
-            .map_err(|NoSpace| Error::NoSpace)
+        self.outbox.push(&Frame::Cap(capability)).map_err(|NoSpace| Error::NoSpace)
     }
 
     /// Ends the channel: one more record says so, then it is over.
@@ -372,8 +300,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
             return;
         }
         self.outbox.clear();
-        self.outbox
-            .push_first(&Frame::Close(Close { scope, code, text }));
+        self.outbox.push_first(&Frame::Close(Close { scope, code, text }));
         self.phase = Phase::Closing;
     }
 
@@ -385,11 +312,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
 
     /// Opens a stream; none while a limit is reached or the channel cannot carry any.
     pub fn open(&mut self, now: Instant) -> Option<StreamId> {
-        if self.phase.may_send_streams() {
-            self.mux.open(now)
-        } else {
-            None
-        }
+        if self.phase.may_send_streams() { self.mux.open(now) } else { None }
     }
 
     /// The streams, to tell what the application wants, consumed and gave up.
@@ -421,9 +344,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     }
 
     fn answer_auth(&mut self, now: Instant) -> Result<(), Error> {
-        self.outbox
-            .push(&Frame::AuthOk(AuthOk { resumed: None }))
-            .map_err(|NoSpace| Error::NoSpace)?;
+        self.outbox.push(&Frame::AuthOk(AuthOk { resumed: None })).map_err(|NoSpace| Error::NoSpace)?;
         self.begin(now);
         Ok(())
     }

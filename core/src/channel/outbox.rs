@@ -19,11 +19,8 @@ impl Outbox {
         let mut w = Writer::new(&mut bytes);
         let emitted = frame.emit(&mut w);
         let len = w.len();
-        let pushed = emitted.and_then(|()| {
-            self.0
-                .extend_from_slice(bytes.get(..len).unwrap_or_default())
-                .map_err(|_| NoSpace)
-        });
+        let pushed =
+            emitted.and_then(|()| self.0.extend_from_slice(bytes.get(..len).unwrap_or_default()).map_err(|_| NoSpace));
         bytes.zeroize();
         pushed
     }
@@ -31,11 +28,7 @@ impl Outbox {
     /// Puts a frame into the empty outbox, where every frame of the channel's own fits.
     pub(super) fn push_first(&mut self, frame: &Frame<'_>) {
         let pushed = self.push(frame);
-        debug_assert_eq!(
-            pushed,
-            Ok(()),
-            "an empty outbox takes any frame of the channel's own"
-        );
+        debug_assert_eq!(pushed, Ok(()), "an empty outbox takes any frame of the channel's own");
     }
 
     /// Moves everything into a record, which is always long enough.

@@ -56,17 +56,13 @@ impl Aead for Portable {
 
     fn seal(&self, counter: u64, ad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
         // Fails only for texts of 256 GiB and more, which no slice of ours is.
-        self.0
-            .encrypt_inout_detached(&nonce(counter).into(), ad, text.into())
-            .map_or([0; TAG_LEN], Into::into)
+        self.0.encrypt_inout_detached(&nonce(counter).into(), ad, text.into()).map_or([0; TAG_LEN], Into::into)
     }
 
     fn open(&self, counter: u64, ad: &[u8], sealed: &mut [u8]) -> Result<(), Forged> {
         let (text, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(Forged)?;
         let tag = *tag;
-        self.0
-            .decrypt_inout_detached(&nonce(counter).into(), ad, text.into(), &tag.into())
-            .map_err(|_| Forged)
+        self.0.decrypt_inout_detached(&nonce(counter).into(), ad, text.into(), &tag.into()).map_err(|_| Forged)
     }
 }
 

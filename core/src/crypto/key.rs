@@ -119,10 +119,7 @@ impl Identity {
     /// A second holder of the same pair, on purpose.
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        Self {
-            secret: self.secret.clone(),
-            public: self.public,
-        }
+        Self { secret: self.secret.clone(), public: self.public }
     }
 
     /// The secret key, for storage.
@@ -142,14 +139,8 @@ impl Identity {
     /// # Errors
     /// [`WeakKey`] where the result is all zero.
     pub fn agree(&self, peer: &PublicKey) -> Result<Shared, WeakKey> {
-        let shared = self
-            .secret
-            .diffie_hellman(&x25519_dalek::PublicKey::from(peer.0));
-        if shared.was_contributory() {
-            Ok(Secret::new(shared.to_bytes()))
-        } else {
-            Err(WeakKey)
-        }
+        let shared = self.secret.diffie_hellman(&x25519_dalek::PublicKey::from(peer.0));
+        if shared.was_contributory() { Ok(Secret::new(shared.to_bytes())) } else { Err(WeakKey) }
     }
 }
 

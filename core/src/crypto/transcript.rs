@@ -28,12 +28,7 @@ impl Transcript {
             }
             _ => hash(&[name.as_bytes()]),
         };
-        let mut transcript = Self {
-            chaining: Secret::new(h),
-            h,
-            cipher: None,
-            nonce: 0,
-        };
+        let mut transcript = Self { chaining: Secret::new(h), h, cipher: None, nonce: 0 };
         transcript.mix_hash(prologue);
         transcript.mix_hash(responder);
         transcript
@@ -68,10 +63,7 @@ impl Transcript {
 
     /// Writes `text`, sealed.
     pub(crate) fn seal(&mut self, text: &[u8], w: &mut Writer<'_>) -> Result<(), NoSpace> {
-        let start = w
-            .spare()
-            .get_mut(..text.len().saturating_add(TAG_LEN))
-            .ok_or(NoSpace)?;
+        let start = w.spare().get_mut(..text.len().saturating_add(TAG_LEN)).ok_or(NoSpace)?;
         let (body, tag) = start.split_last_chunk_mut::<TAG_LEN>().ok_or(NoSpace)?;
         body.copy_from_slice(text);
         if let Some(cipher) = &self.cipher {
@@ -86,10 +78,7 @@ impl Transcript {
     /// Opens `sealed` in place and returns the text.
     pub(crate) fn open<'m>(&mut self, sealed: &'m mut [u8]) -> Result<&'m mut [u8], Forged> {
         let h = hash(&[&self.h, sealed]);
-        self.cipher
-            .as_ref()
-            .ok_or(Forged)?
-            .open(self.nonce, &self.h, sealed)?;
+        self.cipher.as_ref().ok_or(Forged)?.open(self.nonce, &self.h, sealed)?;
         self.nonce = self.nonce.saturating_add(1);
         self.h = h;
         let (text, _tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(Forged)?;

@@ -15,12 +15,7 @@ pub fn hchacha(key: &Secret<32>, prefix: &[u8; 16]) -> Secret<32> {
 /// Seals `text` in place under a 24-byte nonce and returns the tag. For single messages, as in a
 /// key store; records keep the subkey.
 #[must_use]
-pub fn seal_detached(
-    key: &Secret<32>,
-    nonce: &[u8; 24],
-    ad: &[u8],
-    text: &mut [u8],
-) -> [u8; TAG_LEN] {
+pub fn seal_detached(key: &Secret<32>, nonce: &[u8; 24], ad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
     let (aead, counter) = split(key, nonce);
     aead.seal(counter, ad, text)
 }
@@ -29,23 +24,13 @@ pub fn seal_detached(
 ///
 /// # Errors
 /// [`Forged`].
-pub fn open_detached(
-    key: &Secret<32>,
-    nonce: &[u8; 24],
-    ad: &[u8],
-    sealed: &mut [u8],
-) -> Result<(), Forged> {
+pub fn open_detached(key: &Secret<32>, nonce: &[u8; 24], ad: &[u8], sealed: &mut [u8]) -> Result<(), Forged> {
     let (aead, counter) = split(key, nonce);
     aead.open(counter, ad, sealed)
 }
 
 fn split(key: &Secret<32>, nonce: &[u8; 24]) -> (Portable, u64) {
-    let (prefix, counter) = nonce
-        .split_first_chunk::<16>()
-        .map_or((&[0; 16], &[][..]), |parts| parts);
-    let counter = counter
-        .first_chunk::<8>()
-        .copied()
-        .map_or(0, u64::from_le_bytes);
+    let (prefix, counter) = nonce.split_first_chunk::<16>().map_or((&[0; 16], &[][..]), |parts| parts);
+    let counter = counter.first_chunk::<8>().copied().map_or(0, u64::from_le_bytes);
     (Portable::new(&hchacha(key, prefix)), counter)
 }

@@ -8,8 +8,8 @@ use rand_core::CryptoRng;
 
 use super::error::Error;
 use super::message::{
-    self, ChannelId, KEM_TEXT_LEN, Kind, Mode, PREFIX_LEN, Suite, bound_to_route,
-    check_reply_prefix, host_mac1_key, mac1,
+    self, ChannelId, KEM_TEXT_LEN, Kind, Mode, PREFIX_LEN, Suite, bound_to_route, check_reply_prefix, host_mac1_key,
+    mac1,
 };
 use super::schedule::{self, Exports, Keys};
 use crate::crypto::{Identity, Psk, PublicKey, Secret, Transcript};
@@ -23,10 +23,7 @@ use crate::wire::{Params, Reader, TAG_LEN, Writer};
 /// # Errors
 /// [`Error::WeakKey`] for a host key of small order, [`Error::NoSpace`] where `out` is shorter
 /// than [`Suite::hello_len`].
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a separate input of the handshake"
-)]
+#[expect(clippy::too_many_arguments, reason = "each is a separate input of the handshake")]
 pub fn start(
     suite: Suite,
     kind: Kind<'_>,
@@ -79,19 +76,7 @@ pub fn start(
     w.advance(len)?;
     w.bytes(&mac)?;
     let me = me.duplicate();
-    Ok((
-        w.len(),
-        AwaitReply {
-            suite,
-            mode,
-            transcript,
-            ephemeral,
-            me,
-            kem,
-            psk,
-            own,
-        },
-    ))
+    Ok((w.len(), AwaitReply { suite, mode, transcript, ephemeral, me, kem, psk, own }))
 }
 
 /// The first message has been sent. Holds about 3.5 KB in the hybrid suite.
@@ -108,10 +93,7 @@ pub struct AwaitReply {
 
 impl fmt::Debug for AwaitReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AwaitReply")
-            .field("suite", &self.suite)
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
+        f.debug_struct("AwaitReply").field("suite", &self.suite).field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 
@@ -128,9 +110,7 @@ impl AwaitReply {
         let e = PublicKey::from_bytes(*e);
         self.transcript.mix_key(self.ephemeral.agree(&e)?.expose());
         if let Some(kem) = &self.kem {
-            let (sealed, rest) = body
-                .split_first_chunk_mut::<{ KEM_TEXT_LEN + TAG_LEN }>()
-                .ok_or(Error::Length)?;
+            let (sealed, rest) = body.split_first_chunk_mut::<{ KEM_TEXT_LEN + TAG_LEN }>().ok_or(Error::Length)?;
             let text = self.transcript.open(sealed)?;
             let text = <&[u8; KEM_TEXT_LEN]>::try_from(&*text).map_err(|_| Error::Length)?;
             let mut shared = kem.decapsulate(text.into());

@@ -176,19 +176,11 @@ pub(super) fn bound_to_route(route: &RouteId) -> [u8; 32] {
     bound
 }
 
-pub(super) fn emit_hello_prefix(
-    suite: Suite,
-    mode: Mode,
-    w: &mut Writer<'_>,
-) -> Result<(), NoSpace> {
+pub(super) fn emit_hello_prefix(suite: Suite, mode: Mode, w: &mut Writer<'_>) -> Result<(), NoSpace> {
     w.bytes(&[HELLO, suite.to_byte(), mode.to_byte(), 0])
 }
 
-pub(super) fn emit_reply_prefix(
-    suite: Suite,
-    mode: Mode,
-    w: &mut Writer<'_>,
-) -> Result<(), NoSpace> {
+pub(super) fn emit_reply_prefix(suite: Suite, mode: Mode, w: &mut Writer<'_>) -> Result<(), NoSpace> {
     w.bytes(&[REPLY, suite.to_byte(), mode.to_byte(), 0])
 }
 

@@ -16,8 +16,7 @@ mod schedule;
 pub use error::{Error, Failure};
 pub use initiator::{AwaitReply, start};
 pub use message::{
-    ChannelId, HELLO_MAX, Kind, Mode, REPLY_MAX, RouteId, Suite, Ticket, emit_failure,
-    host_mac1_key, parse_failure,
+    ChannelId, HELLO_MAX, Kind, Mode, REPLY_MAX, RouteId, Suite, Ticket, emit_failure, host_mac1_key, parse_failure,
 };
 pub use responder::{ConnectKnock, Door, Knock, PairKnock, hear};
 pub use schedule::{CheckWords, Exports, Keys};

@@ -7,8 +7,8 @@ use rand_core::CryptoRng;
 
 use super::error::Error;
 use super::message::{
-    self, ChannelId, KEM_KEY_LEN, MAC1_LEN, Mode, PREFIX_LEN, RouteId, SEALED_KEY_LEN, Suite,
-    Ticket, bound_to_route, mac1, parse_hello_prefix,
+    self, ChannelId, KEM_KEY_LEN, MAC1_LEN, Mode, PREFIX_LEN, RouteId, SEALED_KEY_LEN, Suite, Ticket, bound_to_route,
+    mac1, parse_hello_prefix,
 };
 use super::schedule::{self, Exports, Keys};
 use crate::crypto::{Identity, Psk, PublicKey, Secret, Transcript, same};
@@ -41,9 +41,7 @@ pub fn hear<'t>(
     hello: &mut [u8],
 ) -> Result<Knock, Error> {
     let (suite, mode) = parse_hello_prefix(hello)?;
-    let (hello, mac) = hello
-        .split_last_chunk_mut::<MAC1_LEN>()
-        .ok_or(Error::Length)?;
+    let (hello, mac) = hello.split_last_chunk_mut::<MAC1_LEN>().ok_or(Error::Length)?;
     match mode {
         Mode::Connect => {
             if !same(&mac1(door.mac1_key, hello, channel), mac) {
@@ -52,13 +50,8 @@ pub fn hear<'t>(
             if suite < door.weakest {
                 return Err(Error::Suite);
             }
-            let transcript = message::transcript(
-                suite,
-                mode,
-                channel,
-                &bound_to_route(door.route),
-                door.identity.public(),
-            );
+            let transcript =
+                message::transcript(suite, mode, channel, &bound_to_route(door.route), door.identity.public());
             let heard = Heard::read(suite, mode, transcript, door.identity, hello)?;
             Ok(Knock::Connect(ConnectKnock(heard)))
         }
@@ -69,14 +62,10 @@ pub fn hear<'t>(
                 .find(|(_, (_, ticket))| same(&mac1(&ticket.mac1_key, hello, channel), mac))
                 .filter(|(_, (expected, _))| *expected == suite)
                 .ok_or(Error::Mac1)?;
-            let mut transcript =
-                message::transcript(suite, mode, channel, &ticket.hash, door.identity.public());
+            let mut transcript = message::transcript(suite, mode, channel, &ticket.hash, door.identity.public());
             transcript.mix_key_and_hash(&ticket.psk);
             let heard = Heard::read(suite, mode, transcript, door.identity, hello)?;
-            Ok(Knock::Pair(PairKnock {
-                heard,
-                ticket: index,
-            }))
+            Ok(Knock::Pair(PairKnock { heard, ticket: index }))
         }
     }
 }
@@ -169,10 +158,7 @@ struct Heard {
 
 impl fmt::Debug for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heard")
-            .field("suite", &self.suite)
-            .field("mode", &self.mode)
-            .finish_non_exhaustive()
+        f.debug_struct("Heard").field("suite", &self.suite).field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 
@@ -192,33 +178,18 @@ impl Heard {
         let kem = match suite {
             Suite::Classic => None,
             Suite::Hybrid => {
-                let (sealed, rest) = body
-                    .split_first_chunk_mut::<{ KEM_KEY_LEN + TAG_LEN }>()
-                    .ok_or(Error::Length)?;
+                let (sealed, rest) = body.split_first_chunk_mut::<{ KEM_KEY_LEN + TAG_LEN }>().ok_or(Error::Length)?;
                 body = rest;
-                Some(
-                    <[u8; KEM_KEY_LEN]>::try_from(&*transcript.open(sealed)?)
-                        .map_err(|_| Error::Length)?,
-                )
+                Some(<[u8; KEM_KEY_LEN]>::try_from(&*transcript.open(sealed)?).map_err(|_| Error::Length)?)
             }
         };
-        let (sealed, body) = body
-            .split_first_chunk_mut::<SEALED_KEY_LEN>()
-            .ok_or(Error::Length)?;
+        let (sealed, body) = body.split_first_chunk_mut::<SEALED_KEY_LEN>().ok_or(Error::Length)?;
         let peer = <[u8; 32]>::try_from(&*transcript.open(sealed)?).map_err(|_| Error::Length)?;
         let peer = PublicKey::from_bytes(peer);
         transcript.mix_key(me.agree(&peer)?.expose());
         let params = transcript.open(body)?;
         let params = Params::parse(&mut Reader::new(params)).map_err(|_| Error::Forged)?;
-        Ok(Self {
-            suite,
-            mode,
-            transcript,
-            ephemeral,
-            kem,
-            peer,
-            params,
-        })
+        Ok(Self { suite, mode, transcript, ephemeral, kem, peer, params })
     }
 
     fn reply(

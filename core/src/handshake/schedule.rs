@@ -19,10 +19,7 @@ pub struct Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys")
-            .field("peer", &self.peer)
-            .field("own", &self.own)
-            .finish_non_exhaustive()
+        f.debug_struct("Keys").field("peer", &self.peer).field("own", &self.own).finish_non_exhaustive()
     }
 }
 
@@ -61,16 +58,8 @@ impl Exports {
 
     /// Proof that the sender owns the session with `resume_secret`, for the handshake with `hash`.
     #[must_use]
-    pub fn resume_proof(
-        resume_secret: &Secret<32>,
-        from_device: bool,
-        hash: &[u8; 32],
-    ) -> [u8; 16] {
-        let label: &[u8] = if from_device {
-            b" resume d"
-        } else {
-            b" resume h"
-        };
+    pub fn resume_proof(resume_secret: &Secret<32>, from_device: bool, hash: &[u8; 32]) -> [u8; 16] {
+        let label: &[u8] = if from_device { b" resume d" } else { b" resume h" };
         mac16(resume_secret.expose(), &[PROTO, label, hash])
     }
 }
@@ -103,21 +92,15 @@ impl fmt::Display for CheckWords {
 pub(super) fn finish(transcript: Transcript, peer: Params, own: Params) -> (Keys, Exports) {
     let (hash, [k1, k2]) = transcript.split();
     let master = extract(&hash, &[k1.expose(), k2.expose()]);
-    let keys = Keys {
-        device_to_host: expand(&master, "d2h", b""),
-        host_to_device: expand(&master, "h2d", b""),
-        peer,
-        own,
-    };
+    let keys =
+        Keys { device_to_host: expand(&master, "d2h", b""), host_to_device: expand(&master, "h2d", b""), peer, own };
     let exports = Exports {
         hash,
         device_root: expand(&master, "device root", b""),
         resume_secret: expand(&master, "resume", b""),
         session_id: *expand_into(&master, "session id", b"").expose(),
         binding: expand(&master, "bind", b""),
-        check: CheckWords(u64::from_le_bytes(
-            *expand_into(&master, "sas", b"").expose(),
-        )),
+        check: CheckWords(u64::from_le_bytes(*expand_into(&master, "sas", b"").expose())),
     };
     (keys, exports)
 }

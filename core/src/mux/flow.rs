@@ -64,15 +64,7 @@ impl RecvCredit {
     /// A window of `window` bytes, already announced, that may grow to `cap`.
     #[must_use]
     pub const fn new(window: u64, cap: u64, now: Instant) -> Self {
-        Self {
-            received: 0,
-            consumed: 0,
-            limit: window,
-            window,
-            cap,
-            mark: 0,
-            mark_at: now,
-        }
+        Self { received: 0, consumed: 0, limit: window, window, cap, mark: 0, mark_at: now }
     }
 
     /// Bytes received so far.
@@ -98,11 +90,7 @@ impl RecvCredit {
     /// # Errors
     /// [`Violation::FlowControl`] where they are not.
     pub const fn check(&self, bytes: u64) -> Result<(), Violation> {
-        if bytes > self.limit.saturating_sub(self.received) {
-            Err(Violation::FlowControl)
-        } else {
-            Ok(())
-        }
+        if bytes > self.limit.saturating_sub(self.received) { Err(Violation::FlowControl) } else { Ok(()) }
     }
 
     /// Counts bytes as received, after [`check`](Self::check).
@@ -133,11 +121,7 @@ impl RecvCredit {
     /// so that streams which nobody reads do not stop the others, within the cap of memory.
     #[must_use]
     pub fn due_within_cap(&self) -> Option<u64> {
-        self.due(
-            self.received
-                .saturating_add(self.window)
-                .min(self.consumed.saturating_add(self.cap)),
-        )
+        self.due(self.received.saturating_add(self.window).min(self.consumed.saturating_add(self.cap)))
     }
 
     fn due(&self, target: u64) -> Option<u64> {

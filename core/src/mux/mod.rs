@@ -36,10 +36,7 @@ pub struct WindowCaps {
 
 impl Default for WindowCaps {
     fn default() -> Self {
-        Self {
-            stream: 4 << 20,
-            session: 16 << 20,
-        }
+        Self { stream: 4 << 20, session: 16 << 20 }
     }
 }
 
@@ -82,11 +79,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         Self {
             table: Table::new(),
             send: SendCredit::new(peer.session_window.into()),
-            recv: RecvCredit::new(
-                own.session_window.into(),
-                caps.session.max(own.session_window).into(),
-                now,
-            ),
+            recv: RecvCredit::new(own.session_window.into(), caps.session.max(own.session_window).into(), now),
             caps,
             own,
             peer,
@@ -186,18 +179,9 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     ///
     /// # Errors
     /// [`Violation`]: the peer broke the protocol, the session is over.
-    pub fn handle<'b>(
-        &mut self,
-        now: Instant,
-        frame: Frame<'b>,
-    ) -> Result<Option<Event<'b>>, Violation> {
+    pub fn handle<'b>(&mut self, now: Instant, frame: Frame<'b>) -> Result<Option<Event<'b>>, Violation> {
         match frame {
-            Frame::Stream {
-                id,
-                offset,
-                fin,
-                data,
-            } => self.handle_stream(now, id, offset, fin, data),
+            Frame::Stream { id, offset, fin, data } => self.handle_stream(now, id, offset, fin, data),
             Frame::StreamCredit { id, limit, .. } => {
                 let Some(stream) = self.known(now, id)? else {
                     return Ok(None);
@@ -314,11 +298,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         if len == 0 && !fin && !opened {
             self.pace.spend(now)?;
         }
-        Ok(Some(if opened {
-            Event::Opened { id, data, fin }
-        } else {
-            Event::Data { id, data, fin }
-        }))
+        Ok(Some(if opened { Event::Opened { id, data, fin } } else { Event::Data { id, data, fin } }))
     }
 
     fn handle_reset<'b>(
@@ -337,18 +317,12 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         if stream.receiving != Receiving::Open {
             return Ok(None);
         }
-        let missing = size
-            .checked_sub(stream.recv.received())
-            .ok_or(Violation::FinalSize)?;
+        let missing = size.checked_sub(stream.recv.received()).ok_or(Violation::FinalSize)?;
         stream.recv.check(missing)?;
         stream.recv.receive(missing);
         stream.receiving = Receiving::Done;
         stream.stop = None;
-        let unread = if stream.released {
-            missing
-        } else {
-            stream.recv.held()
-        };
+        let unread = if stream.released { missing } else { stream.recv.held() };
         stream.recv.consume(unread, now, round_trip);
         let released = stream.released;
         self.recv.check(missing)?;
@@ -371,9 +345,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         if self.peer_opened >= self.peer_limit {
             return Err(Violation::StreamLimit);
         }
-        self.table
-            .insert(self.stream(id, now))
-            .ok_or(Violation::StreamLimit)?;
+        self.table.insert(self.stream(id, now)).ok_or(Violation::StreamLimit)?;
         self.peer_opened = self.peer_opened.saturating_add(1);
         Ok(true)
     }
@@ -381,11 +353,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     /// The stream of a control frame: none where it is over, an error where it never was.
     fn known(&mut self, now: Instant, id: StreamId) -> Result<Option<&mut Stream>, Violation> {
         let of_own = id.0 & 1 == self.opener;
-        let count = if of_own {
-            self.announced
-        } else {
-            self.peer_opened
-        };
+        let count = if of_own { self.announced } else { self.peer_opened };
         if id.0 >> 1 >= count {
             return Err(Violation::StreamState);
         }
@@ -398,15 +366,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     fn poll_control(&mut self, w: &mut Writer<'_>) {
         while self.announced < self.opened {
             let id = Self::id_of(self.announced, self.opener);
-            if (Frame::Stream {
-                id,
-                offset: 0,
-                fin: false,
-                data: &[],
-            })
-            .emit(w)
-            .is_err()
-            {
+            if (Frame::Stream { id, offset: 0, fin: false, data: &[] }).emit(w).is_err() {
                 return;
             }
             self.announced = self.announced.saturating_add(1);
@@ -437,25 +397,13 @@ impl<const STREAMS: usize> Mux<STREAMS> {
                 stream.stop = None;
             }
             if let Sending::Reset(code) = stream.sending
-                && (Frame::Reset {
-                    id,
-                    code,
-                    size: stream.send.sent(),
-                })
-                .emit(w)
-                .is_ok()
+                && (Frame::Reset { id, code, size: stream.send.sent() }).emit(w).is_ok()
             {
                 stream.sending = Sending::Done;
             }
             if stream.receiving == Receiving::Open
                 && let Some(limit) = stream.recv.due_on_consumption()
-                && (Frame::StreamCredit {
-                    id,
-                    received: stream.recv.received(),
-                    limit,
-                })
-                .emit(w)
-                .is_ok()
+                && (Frame::StreamCredit { id, received: stream.recv.received(), limit }).emit(w).is_ok()
             {
                 stream.recv.announce(limit);
             }
@@ -476,17 +424,10 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         };
         let before = w.len();
         let room = w.room().saturating_sub(STREAM_HEADER_LEN) as u64;
-        let most = room
-            .min(stream.send.available())
-            .min(session)
-            .min(u16::MAX.into());
+        let most = room.min(stream.send.available()).min(session).min(u16::MAX.into());
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let (id, offset) = (stream.id, stream.send.sent());
-        let taken = match w
-            .spare()
-            .get_mut(STREAM_HEADER_LEN..)
-            .and_then(|spare| spare.get_mut(..most))
-        {
+        let taken = match w.spare().get_mut(STREAM_HEADER_LEN..).and_then(|spare| spare.get_mut(..most)) {
             Some(buf) => source.read(id, buf),
             None => return,
         };
@@ -511,8 +452,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     fn next_turn(&self) -> Option<usize> {
         let session = self.send.available();
         self.table.next_from(self.turn, |stream| {
-            stream.is_ready(session)
-                && (!stream.is_of(self.opener) || stream.id.0 >> 1 < self.announced)
+            stream.is_ready(session) && (!stream.is_of(self.opener) || stream.id.0 >> 1 < self.announced)
         })
     }
 

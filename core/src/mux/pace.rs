@@ -16,18 +16,13 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) const fn new(now: Instant) -> Self {
-        Self {
-            tokens: BURST,
-            since: now,
-        }
+        Self { tokens: BURST, since: now }
     }
 
     /// Takes a token.
     pub(super) fn spend(&mut self, now: Instant) -> Result<(), Violation> {
-        let gained = u64::try_from(now.since(self.since).as_micros())
-            .unwrap_or(u64::MAX)
-            .saturating_mul(RATE)
-            / 1_000_000;
+        let gained =
+            u64::try_from(now.since(self.since).as_micros()).unwrap_or(u64::MAX).saturating_mul(RATE) / 1_000_000;
         if gained > 0 {
             self.tokens = self.tokens.saturating_add(gained).min(BURST);
             self.since = now;

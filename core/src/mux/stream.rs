@@ -64,10 +64,7 @@ impl Stream {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.released
-            && self.sending == Sending::Done
-            && self.receiving == Receiving::Done
-            && self.stop.is_none()
+        self.released && self.sending == Sending::Done && self.receiving == Receiving::Done && self.stop.is_none()
     }
 
     /// Whether the peer is the one who opened it, given the low bit of the peer's ids.

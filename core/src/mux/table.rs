@@ -15,10 +15,7 @@ pub(super) struct Table<const N: usize> {
 
 impl<const N: usize> Table<N> {
     pub(super) const fn new() -> Self {
-        Self {
-            streams: Vec::new(),
-            hint: 0,
-        }
+        Self { streams: Vec::new(), hint: 0 }
     }
 
     pub(super) fn insert(&mut self, stream: Stream) -> Option<()> {
@@ -26,11 +23,7 @@ impl<const N: usize> Table<N> {
     }
 
     pub(super) fn find(&mut self, id: StreamId) -> Option<&mut Stream> {
-        if self
-            .streams
-            .get(self.hint)
-            .is_none_or(|stream| stream.id != id)
-        {
+        if self.streams.get(self.hint).is_none_or(|stream| stream.id != id) {
             self.hint = self.streams.iter().position(|stream| stream.id == id)?;
         }
         self.streams.get_mut(self.hint)
@@ -51,18 +44,11 @@ impl<const N: usize> Table<N> {
     }
 
     pub(super) fn count_of(&self, opener: u32) -> usize {
-        self.streams
-            .iter()
-            .filter(|stream| stream.is_of(opener))
-            .count()
+        self.streams.iter().filter(|stream| stream.is_of(opener)).count()
     }
 
     /// The first place at or after `from`, going round, that `is_ready` holds for.
-    pub(super) fn next_from(
-        &self,
-        from: usize,
-        is_ready: impl Fn(&Stream) -> bool,
-    ) -> Option<usize> {
+    pub(super) fn next_from(&self, from: usize, is_ready: impl Fn(&Stream) -> bool) -> Option<usize> {
         let from = if from < self.streams.len() { from } else { 0 };
         let (before, after) = self.streams.split_at_checked(from)?;
         after

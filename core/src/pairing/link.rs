@@ -27,12 +27,8 @@ pub enum LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Form => f.write_str(
-                "not a pairing link: it starts with homing://pair/ or https://RELAY/pair#",
-            ),
-            Self::Letters => {
-                f.write_str("the link has letters that do not belong there: copy it again")
-            }
+            Self::Form => f.write_str("not a pairing link: it starts with homing://pair/ or https://RELAY/pair#"),
+            Self::Letters => f.write_str("the link has letters that do not belong there: copy it again"),
             Self::Ticket(error) => error.fmt(f),
         }
     }
@@ -53,8 +49,7 @@ pub fn parse_link(text: &str) -> Result<Ticket, LinkError> {
         .or_else(|| strip_prefix(text, APP_QUERY))
         .or_else(|| {
             let (address, letters) = text.split_once('#')?;
-            let scheme =
-                strip_prefix(address, "https://").or_else(|| strip_prefix(address, "http://"))?;
+            let scheme = strip_prefix(address, "https://").or_else(|| strip_prefix(address, "http://"))?;
             let (_, path) = scheme.split_once('/')?;
             path.eq_ignore_ascii_case("pair").then_some(letters)
         })
@@ -100,8 +95,7 @@ impl Ticket {
         let mut w = Writer::new(&mut bytes);
         self.emit(&mut w).map_err(|_| fmt::Error)?;
         let len = w.len();
-        base32::encode(bytes.get(..len).unwrap_or_default())
-            .try_for_each(|letter| out.write_char(letter))?;
+        base32::encode(bytes.get(..len).unwrap_or_default()).try_for_each(|letter| out.write_char(letter))?;
         zeroize::Zeroize::zeroize(&mut bytes);
         Ok(())
     }

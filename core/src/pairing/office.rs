@@ -91,22 +91,14 @@ impl Office {
     /// None yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            issued: 0,
-        }
+        Self { entries: Vec::new(), issued: 0 }
     }
 
     /// Takes in a ticket that lives for `life`, at most [`TICKET_LIFE`].
     ///
     /// # Errors
     /// [`Refused::TooMany`].
-    pub fn issue(
-        &mut self,
-        ticket: &Ticket,
-        now: Instant,
-        life: Duration,
-    ) -> Result<TicketId, Refused> {
+    pub fn issue(&mut self, ticket: &Ticket, now: Instant, life: Duration) -> Result<TicketId, Refused> {
         self.expire(now);
         let id = TicketId(self.issued);
         let entry = Entry {
@@ -126,9 +118,7 @@ impl Office {
     /// What [`handshake::hear`] needs of the live tickets, in the order that its index counts.
     pub fn live(&mut self, now: Instant) -> impl Iterator<Item = (Suite, &handshake::Ticket)> {
         self.expire(now);
-        self.entries
-            .iter()
-            .map(|entry| (entry.suite, &entry.secrets.handshake))
+        self.entries.iter().map(|entry| (entry.suite, &entry.secrets.handshake))
     }
 
     /// Counts a handshake under the ticket at `index` of [`live`](Self::live), by the device with
@@ -136,12 +126,7 @@ impl Office {
     ///
     /// # Errors
     /// [`Refused::Gone`], [`Refused::Used`].
-    pub fn knock(
-        &mut self,
-        index: usize,
-        device: &PublicKey,
-        now: Instant,
-    ) -> Result<TicketId, Refused> {
+    pub fn knock(&mut self, index: usize, device: &PublicKey, now: Instant) -> Result<TicketId, Refused> {
         self.expire(now);
         let entry = self.entries.get_mut(index).ok_or(Refused::Gone)?;
         if let TicketState::Consumed(winner) = entry.state
@@ -162,18 +147,9 @@ impl Office {
     ///
     /// # Errors
     /// [`Refused::Gone`], [`Refused::Used`].
-    pub fn commit(
-        &mut self,
-        id: TicketId,
-        device: &PublicKey,
-        now: Instant,
-    ) -> Result<Commit, Refused> {
+    pub fn commit(&mut self, id: TicketId, device: &PublicKey, now: Instant) -> Result<Commit, Refused> {
         self.expire(now);
-        let entry = self
-            .entries
-            .iter_mut()
-            .find(|entry| entry.id == id)
-            .ok_or(Refused::Gone)?;
+        let entry = self.entries.iter_mut().find(|entry| entry.id == id).ok_or(Refused::Gone)?;
         match entry.state {
             TicketState::Active => {
                 entry.state = TicketState::Consumed(*device);
@@ -199,28 +175,20 @@ impl Office {
     /// What became of a ticket; none once it is gone.
     #[must_use]
     pub fn state(&self, id: TicketId) -> Option<TicketState> {
-        self.entries
-            .iter()
-            .find(|entry| entry.id == id)
-            .map(|entry| entry.state)
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| entry.state)
     }
 
     /// Whether the operator is to confirm the device of this ticket.
     #[must_use]
     pub fn confirms(&self, id: TicketId) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.id == id && entry.confirm)
+        self.entries.iter().any(|entry| entry.id == id && entry.confirm)
     }
 
     /// The pairing slots that the relay is to know: hash of the rendezvous, seconds left.
     pub fn slots(&self, now: Instant) -> impl Iterator<Item = ([u8; 16], u16)> {
         self.entries.iter().map(move |entry| {
             let left = entry.expires.since(now).as_secs();
-            (
-                rendezvous_hash(&entry.secrets.rendezvous),
-                u16::try_from(left).unwrap_or(u16::MAX),
-            )
+            (rendezvous_hash(&entry.secrets.rendezvous), u16::try_from(left).unwrap_or(u16::MAX))
         })
     }
 

@@ -38,11 +38,7 @@ impl Flags {
         if byte > 7 {
             return None;
         }
-        Some(Self {
-            confirm: byte & 1 != 0,
-            in_band: byte & 2 != 0,
-            plain: byte & 4 != 0,
-        })
+        Some(Self { confirm: byte & 1 != 0, in_band: byte & 2 != 0, plain: byte & 4 != 0 })
     }
 }
 
@@ -67,9 +63,7 @@ impl fmt::Display for TicketError {
             Self::Length => "the link is incomplete: copy it whole",
             Self::Check => "the link is damaged or mistyped: copy it again",
             Self::Version => "the link was made by a newer version: update this program",
-            Self::Unsupported => {
-                "the link asks for something this version does not know: update this program"
-            }
+            Self::Unsupported => "the link asks for something this version does not know: update this program",
             Self::Relay => "the link names no valid relay",
         })
     }
@@ -112,8 +106,7 @@ pub struct Secrets {
 /// What the relay is told of a pairing slot: neither this nor the rendezvous lets it pair.
 #[must_use]
 pub fn rendezvous_hash(rendezvous: &[u8; 16]) -> [u8; 16] {
-    let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] =
-        hash(&[PROTO, b" rendezvous", rendezvous]);
+    let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = hash(&[PROTO, b" rendezvous", rendezvous]);
     head
 }
 
@@ -131,14 +124,7 @@ impl Ticket {
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, TicketError> {
         let relay = check_relay(relay)?;
-        Ok(Self {
-            suite,
-            flags,
-            expiry,
-            secret: Secret::random(rng),
-            host: *host,
-            relay,
-        })
+        Ok(Self { suite, flags, expiry, secret: Secret::random(rng), host: *host, relay })
     }
 
     /// Reads body and check.
@@ -146,21 +132,13 @@ impl Ticket {
     /// # Errors
     /// [`TicketError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, TicketError> {
-        let (body, check) = bytes
-            .split_last_chunk::<CHECK_LEN>()
-            .ok_or(TicketError::Length)?;
+        let (body, check) = bytes.split_last_chunk::<CHECK_LEN>().ok_or(TicketError::Length)?;
         let mut r = Reader::new(body);
         let version = r.u8()?;
         if !same(&check_of(body), check) {
             // A truncated ticket fails its check too; say the more helpful thing.
-            let whole = body
-                .get(55)
-                .is_some_and(|n| body.len() == 56usize.saturating_add((*n).into()));
-            return Err(if whole {
-                TicketError::Check
-            } else {
-                TicketError::Length
-            });
+            let whole = body.get(55).is_some_and(|n| body.len() == 56usize.saturating_add((*n).into()));
+            return Err(if whole { TicketError::Check } else { TicketError::Length });
         }
         if version != VERSION {
             return Err(TicketError::Version);
@@ -174,14 +152,7 @@ impl Ticket {
         if !r.is_empty() {
             return Err(TicketError::Length);
         }
-        Ok(Self {
-            suite,
-            flags,
-            expiry,
-            secret,
-            host,
-            relay,
-        })
+        Ok(Self { suite, flags, expiry, secret, host, relay })
     }
 
     /// Writes body and check.
@@ -200,16 +171,10 @@ impl Ticket {
     pub fn secrets(&self) -> Secrets {
         let mut body = [0; BODY_MAX];
         // A ticket's parts always fit: the relay's name is bounded by its type.
-        let hash = self
-            .body(&mut body)
-            .map_or([0; 32], |body| hash(&[PROTO, b" ticket", body]));
+        let hash = self.body(&mut body).map_or([0; 32], |body| hash(&[PROTO, b" ticket", body]));
         let prk = extract(b"homing-1 ticket", &[self.secret.expose()]);
         Secrets {
-            handshake: handshake::Ticket {
-                hash,
-                psk: expand(&prk, "psk", b""),
-                mac1_key: expand(&prk, "mac1", b""),
-            },
+            handshake: handshake::Ticket { hash, psk: expand(&prk, "psk", b""), mac1_key: expand(&prk, "mac1", b"") },
             rendezvous: *expand_into(&prk, "rendezvous", b"").expose(),
         }
     }

@@ -26,17 +26,12 @@ pub(super) struct Direction<A> {
 
 impl<A> Direction<A> {
     pub(super) const fn header(&self) -> Header {
-        Header {
-            epoch: self.epoch,
-            counter: self.counter,
-        }
+        Header { epoch: self.epoch, counter: self.counter }
     }
 
     /// Whether the sender must change keys before it seals again.
     pub(super) fn is_worn(&self, now: Instant) -> bool {
-        self.counter >= EPOCH_RECORDS
-            || self.bytes >= EPOCH_BYTES
-            || now.since(self.since) >= EPOCH_TIME
+        self.counter >= EPOCH_RECORDS || self.bytes >= EPOCH_BYTES || now.since(self.since) >= EPOCH_TIME
     }
 
     /// Counts a record of `len` bytes.
@@ -53,23 +48,13 @@ impl<A: Aead> Direction<A> {
 
     /// The next epoch, from nothing but this one's secret.
     pub(super) fn next(&self, now: Instant) -> Option<Self> {
-        let epoch = self
-            .epoch
-            .checked_add(1)
-            .filter(|epoch| *epoch <= LAST_EPOCH)?;
+        let epoch = self.epoch.checked_add(1).filter(|epoch| *epoch <= LAST_EPOCH)?;
         Some(Self::at(expand(&self.secret, "next", b""), epoch, now))
     }
 
     fn at(secret: Secret<32>, epoch: u32, since: Instant) -> Self {
         let prefix = expand_into::<16>(&secret, "nonce", b"");
         let aead = A::new(&hchacha(&expand(&secret, "key", b""), prefix.expose()));
-        Self {
-            secret,
-            aead,
-            epoch,
-            counter: 0,
-            bytes: 0,
-            since,
-        }
+        Self { secret, aead, epoch, counter: 0, bytes: 0, since }
     }
 }

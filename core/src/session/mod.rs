@@ -93,14 +93,8 @@ impl<A: Aead> Session<A> {
         let device = Direction::new(keys.device_to_host.duplicate(), now);
         let host = Direction::new(keys.host_to_device.duplicate(), now);
         match role {
-            Role::Device => Self {
-                sealing: device,
-                opening: host,
-            },
-            Role::Host => Self {
-                sealing: host,
-                opening: device,
-            },
+            Role::Device => Self { sealing: device, opening: host },
+            Role::Host => Self { sealing: host, opening: device },
         }
     }
 
@@ -119,12 +113,8 @@ impl<A: Aead> Session<A> {
             self.sealing = self.sealing.next(now).ok_or(SealError::Exhausted)?;
         }
         let header = self.sealing.header();
-        let (head, rest) = record
-            .split_first_chunk_mut::<HEADER_LEN>()
-            .ok_or(SealError::Length)?;
-        let (text, tag) = rest
-            .split_last_chunk_mut::<TAG_LEN>()
-            .ok_or(SealError::Length)?;
+        let (head, rest) = record.split_first_chunk_mut::<HEADER_LEN>().ok_or(SealError::Length)?;
+        let (text, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(SealError::Length)?;
         *head = header.to_bytes();
         *tag = self.sealing.aead.seal(header.counter, head, text);
         self.sealing.advance(total);
@@ -138,21 +128,12 @@ impl<A: Aead> Session<A> {
     /// [`Discard`]; nothing has changed but the bytes of `record`.
     pub fn open<'b>(&mut self, now: Instant, record: &'b mut [u8]) -> Result<&'b [u8], Discard> {
         let total = record.len();
-        let (head, sealed) = record
-            .split_first_chunk_mut::<HEADER_LEN>()
-            .ok_or(Discard::Malformed)?;
+        let (head, sealed) = record.split_first_chunk_mut::<HEADER_LEN>().ok_or(Discard::Malformed)?;
         let header = Header::parse(&mut Reader::new(head)).map_err(|_| Discard::Malformed)?;
-        let len = sealed
-            .len()
-            .checked_sub(TAG_LEN)
-            .filter(|len| *len <= MAX_PLAINTEXT)
-            .ok_or(Discard::Malformed)?;
+        let len = sealed.len().checked_sub(TAG_LEN).filter(|len| *len <= MAX_PLAINTEXT).ok_or(Discard::Malformed)?;
         let expected = self.opening.header();
         if header == expected {
-            self.opening
-                .aead
-                .open(header.counter, head, sealed)
-                .map_err(|_| Discard::Forged)?;
+            self.opening.aead.open(header.counter, head, sealed).map_err(|_| Discard::Forged)?;
         } else if header.epoch == expected.epoch {
             return Err(Discard::Order);
         } else if header.epoch != expected.epoch.saturating_add(1) {
@@ -161,9 +142,7 @@ impl<A: Aead> Session<A> {
             return Err(Discard::Order);
         } else {
             let next = self.opening.next(now).ok_or(Discard::Epoch)?;
-            next.aead
-                .open(header.counter, head, sealed)
-                .map_err(|_| Discard::Forged)?;
+            next.aead.open(header.counter, head, sealed).map_err(|_| Discard::Forged)?;
             self.opening = next;
         }
         self.opening.advance(total);

@@ -36,11 +36,7 @@ impl<'a> Close<'a> {
             1 => Scope::Channel,
             _ => return Err(Malformed),
         };
-        Ok(Self {
-            scope,
-            code: r.u16()?,
-            text: r.text(MAX_NAME)?,
-        })
+        Ok(Self { scope, code: r.u16()?, text: r.text(MAX_NAME)? })
     }
 
     pub(super) fn emit(&self, w: &mut Writer<'_>) -> Result<(), NoSpace> {
@@ -64,10 +60,7 @@ pub struct PairFinish<'a> {
 
 impl<'a> PairFinish<'a> {
     pub(super) fn parse(r: &mut Reader<'a>) -> Result<Self, Malformed> {
-        Ok(Self {
-            platform: r.u8()?,
-            name: r.text(MAX_NAME)?,
-        })
+        Ok(Self { platform: r.u8()?, name: r.text(MAX_NAME)? })
     }
 
     pub(super) fn emit(&self, w: &mut Writer<'_>) -> Result<(), NoSpace> {
@@ -93,9 +86,7 @@ pub struct PairAccept<'a> {
 
 impl core::fmt::Debug for PairAccept<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("PairAccept")
-            .field("host_name", &self.host_name)
-            .finish_non_exhaustive()
+        f.debug_struct("PairAccept").field("host_name", &self.host_name).finish_non_exhaustive()
     }
 }
 
@@ -130,9 +121,7 @@ pub struct Auth<'a> {
 
 impl core::fmt::Debug for Auth<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Auth")
-            .field("resume", &self.resume.is_some())
-            .finish_non_exhaustive()
+        f.debug_struct("Auth").field("resume", &self.resume.is_some()).finish_non_exhaustive()
     }
 }
 
@@ -144,14 +133,8 @@ impl<'a> Auth<'a> {
         let token = r.array()?;
         let pair = (r.array()?, r.array()?);
         match kind {
-            0 if pair == (ZERO, ZERO) => Ok(Self {
-                token,
-                resume: None,
-            }),
-            1 => Ok(Self {
-                token,
-                resume: Some(pair),
-            }),
+            0 if pair == (ZERO, ZERO) => Ok(Self { token, resume: None }),
+            1 => Ok(Self { token, resume: Some(pair) }),
             _ => Err(Malformed),
         }
     }
@@ -178,9 +161,7 @@ impl<'a> AuthOk<'a> {
         let proof = r.array()?;
         match kind {
             0 if proof == ZERO => Ok(Self { resumed: None }),
-            1 => Ok(Self {
-                resumed: Some(proof),
-            }),
+            1 => Ok(Self { resumed: Some(proof) }),
             _ => Err(Malformed),
         }
     }

@@ -166,11 +166,7 @@ impl<'a> Frame<'a> {
         let frame = match r.u8()? {
             0x00 => {
                 let rest = r.bytes(r.rest().len())?;
-                return if is_zero(rest) {
-                    Ok(None)
-                } else {
-                    Err(Malformed)
-                };
+                return if is_zero(rest) { Ok(None) } else { Err(Malformed) };
             }
             0x01 => Self::Ping(r.u64()?),
             0x02 => Self::Pong(r.u64()?),
@@ -196,29 +192,13 @@ impl<'a> Frame<'a> {
                 let id = StreamId(r.u32()?);
                 let offset = r.u64()?;
                 let len = r.u16()?;
-                Self::Stream {
-                    id,
-                    offset,
-                    fin,
-                    data: r.bytes(len.into())?,
-                }
+                Self::Stream { id, offset, fin, data: r.bytes(len.into())? }
             }
-            0x21 => Self::StreamCredit {
-                id: StreamId(r.u32()?),
-                received: r.u64()?,
-                limit: r.u64()?,
-            },
+            0x21 => Self::StreamCredit { id: StreamId(r.u32()?), received: r.u64()?, limit: r.u64()? },
             0x22 => Self::SessionCredit(r.u64()?),
             0x23 => Self::StreamsCredit(r.u32()?),
-            0x24 => Self::Reset {
-                id: StreamId(r.u32()?),
-                code: r.u16()?,
-                size: r.u64()?,
-            },
-            0x25 => Self::Stop {
-                id: StreamId(r.u32()?),
-                code: r.u16()?,
-            },
+            0x24 => Self::Reset { id: StreamId(r.u32()?), code: r.u16()?, size: r.u64()? },
+            0x25 => Self::Stop { id: StreamId(r.u32()?), code: r.u16()? },
             0x26 => {
                 let len = r.u16()?;
                 Self::Datagram(r.bytes(len.into())?)
@@ -230,12 +210,7 @@ impl<'a> Frame<'a> {
                     return Err(Malformed);
                 }
                 let entries = ResumeEntries(r.bytes(count.saturating_mul(ENTRY_LEN))?);
-                Self::ResumeState(ResumeState {
-                    highest,
-                    received,
-                    limit,
-                    entries,
-                })
+                Self::ResumeState(ResumeState { highest, received, limit, entries })
             }
             _ => return Err(Malformed),
         };
@@ -268,23 +243,14 @@ impl<'a> Frame<'a> {
                 w.u8(u8::try_from(ticket.len()).map_err(|_| NoSpace)?)?;
                 w.bytes(ticket)
             }
-            Self::Stream {
-                id,
-                offset,
-                fin,
-                data,
-            } => {
+            Self::Stream { id, offset, fin, data } => {
                 w.u8(u8::from(fin))?;
                 w.u32(id.0)?;
                 w.u64(offset)?;
                 w.u16(u16::try_from(data.len()).map_err(|_| NoSpace)?)?;
                 w.bytes(data)
             }
-            Self::StreamCredit {
-                id,
-                received,
-                limit,
-            } => {
+            Self::StreamCredit { id, received, limit } => {
                 w.u32(id.0)?;
                 w.u64(received)?;
                 w.u64(limit)

@@ -15,9 +15,7 @@ pub fn padme(len: usize, max: usize) -> usize {
     if len <= 64 {
         return 64.min(max);
     }
-    let e = usize::BITS
-        .saturating_sub(1)
-        .saturating_sub(len.leading_zeros());
+    let e = usize::BITS.saturating_sub(1).saturating_sub(len.leading_zeros());
     let s = u32::BITS.saturating_sub(e.leading_zeros());
     let mask = (1usize << e.saturating_sub(s)).saturating_sub(1);
     (len.saturating_add(mask) & !mask).min(max)

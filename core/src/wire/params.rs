@@ -52,11 +52,7 @@ impl Params {
             session_window: r.u32()?,
             stream_window: r.u32()?,
         };
-        if params.is_valid() {
-            Ok(params)
-        } else {
-            Err(Malformed)
-        }
+        if params.is_valid() { Ok(params) } else { Err(Malformed) }
     }
 
     /// Writes the parameters.
@@ -75,24 +71,7 @@ impl Params {
         let [s0, s1] = self.max_streams.to_le_bytes();
         let [a, b, c, d] = self.session_window.to_le_bytes();
         let [e, f, g, h] = self.stream_window.to_le_bytes();
-        [
-            Self::MINOR,
-            f0,
-            f1,
-            f2,
-            r0,
-            r1,
-            s0,
-            s1,
-            a,
-            b,
-            c,
-            d,
-            e,
-            f,
-            g,
-            h,
-        ]
+        [Self::MINOR, f0, f1, f2, r0, r1, s0, s1, a, b, c, d, e, f, g, h]
     }
 
     /// Whether every value is within the bounds of protocol 15.3.

@@ -31,10 +31,7 @@ impl Header {
         if r.u8()? != RECORD_TYPE {
             return Err(Malformed);
         }
-        Ok(Self {
-            epoch: r.u24()?,
-            counter: r.u64()?,
-        })
+        Ok(Self { epoch: r.u24()?, counter: r.u64()? })
     }
 
     /// Writes the header.
@@ -50,19 +47,6 @@ impl Header {
     pub const fn to_bytes(self) -> [u8; HEADER_LEN] {
         let e = self.epoch.to_le_bytes();
         let c = self.counter.to_le_bytes();
-        [
-            RECORD_TYPE,
-            e[0],
-            e[1],
-            e[2],
-            c[0],
-            c[1],
-            c[2],
-            c[3],
-            c[4],
-            c[5],
-            c[6],
-            c[7],
-        ]
+        [RECORD_TYPE, e[0], e[1], e[2], c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]]
     }
 }

@@ -9,9 +9,7 @@ use serde_json::Value;
 
 /// A file of `testvectors/`.
 pub fn vectors(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../testvectors")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testvectors").join(name);
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -23,10 +21,7 @@ pub fn hex(value: &Value) -> Vec<u8> {
 /// A hex text's bytes.
 pub fn unhex(text: &str) -> Vec<u8> {
     assert_eq!(text.len() % 2, 0);
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-        .collect()
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
 /// A hex string of exactly `N` bytes.
@@ -39,13 +34,7 @@ pub struct Script(Vec<u8>);
 
 impl Script {
     pub fn new<'a>(parts: impl IntoIterator<Item = &'a Value>) -> Self {
-        Self(
-            parts
-                .into_iter()
-                .filter(|p| !p.is_null())
-                .flat_map(hex)
-                .collect(),
-        )
+        Self(parts.into_iter().filter(|p| !p.is_null()).flat_map(hex).collect())
     }
 }
 
