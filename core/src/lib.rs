@@ -26,9 +26,11 @@
 pub mod channel;
 pub mod crypto;
 pub mod handshake;
+pub mod hop;
 pub mod keystore;
 pub mod mux;
 pub mod pairing;
+pub mod relay;
 pub mod session;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,251 @@
+//! Who may register, who may dial, and who is joined with whom.
+
+use core::time::Duration;
+
+use rand_core::CryptoRng;
+
+use super::index::{Key, RouteSlot};
+use super::list::{List, at};
+use super::slots::{ChannelSlot, GROUP, Host, LinkSlot, PairSlot, Parked, Role, Target, channel_idx};
+use super::{Code, Outbox, Slots, Switch};
+use crate::crypto::{Secret, same};
+use crate::hop::{
+    Capability, DEVICE_IDX, Dial, EARLY_CREDIT, Frame, Incoming, Kind, Register, RvHash, SILENCE_TIME, operator_hash,
+    register_mac, route_id,
+};
+use crate::time::Instant;
+
+/// The longest life of a pairing slot.
+const MAX_PAIR_TIME: u16 = 600;
+
+/// What a parked dial has found.
+enum Verdict {
+    /// Nobody, or nothing that it may know of.
+    Wait,
+    Open {
+        host: u32,
+        kind: Kind,
+    },
+    Refuse(Code),
+}
+
+impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C, R> {
+    /// A host asks for its route.
+    pub(super) fn register(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        register: &Register<'_>,
+        rng: &mut (impl CryptoRng + ?Sized),
+        out: &mut impl Outbox,
+    ) {
+        let known = self.config.operator.is_none_or(|hash| same(&hash, &operator_hash(register.operator_key)));
+        if !known || !self.proves_route(slot, register) {
+            return self.refuse(slot, 0, Code::Denied, out);
+        }
+        let route_id = route_id(&register.route);
+        // Only now, after the proof: the same host has come back before its old link was missed.
+        if let Some(old) = self.index.find(self.routes.as_ref(), Key::Route, &route_id) {
+            self.dismiss(old, 0, Code::Superseded, out);
+        }
+        if !self.index.insert(self.routes.as_mut(), Key::Route, &route_id, slot) {
+            return self.refuse(slot, 0, Code::Busy, out);
+        }
+        let keys = [Secret::new(*register.current), Secret::new(*register.previous)];
+        self.settle(now, slot, Role::Host(Host::new(route_id, keys)));
+        self.counters.hosts = self.counters.hosts.saturating_add(1);
+        let ttl = u32::try_from(SILENCE_TIME.as_secs()).unwrap_or(u32::MAX);
+        self.say(slot, 0, &Frame::Ok { ttl }, out);
+        self.wake(now, |target| matches!(target, Target::Route(dial) if dial.route_id == route_id), rng, out);
+    }
+
+    /// A device asks for a host. It is parked first, so that whatever keeps it from its host looks
+    /// the same.
+    pub(super) fn dial(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        target: Target,
+        rng: &mut (impl CryptoRng + ?Sized),
+        out: &mut impl Outbox,
+    ) {
+        // The expiry stands in clear in the dial: this answer says nothing about the host.
+        if let Target::Route(dial) = target
+            && u64::from(dial.expiry) <= self.unix(now)
+        {
+            return self.refuse(slot, DEVICE_IDX, Code::Denied, out);
+        }
+        self.settle(now, slot, Role::Parked(Parked { target, since: now }));
+        self.parked.push(self.links.as_mut(), slot);
+        self.try_open(now, slot, rng, out);
+        if self.parked.len() > self.config.parked
+            && let Some(oldest) = self.parked.front()
+        {
+            self.give_up(oldest, out);
+        }
+    }
+
+    /// A host lets devices in that know a rendezvous value, or no longer.
+    pub(super) fn set_pair_slot(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        rv_hash: &RvHash,
+        ttl: u16,
+        rng: &mut (impl CryptoRng + ?Sized),
+        out: &mut impl Outbox,
+    ) {
+        let owner = self.index.find(self.routes.as_ref(), Key::Pair, rv_hash);
+        if owner.is_some_and(|owner| owner != slot) {
+            // Whoever was first keeps it.
+            return;
+        }
+        let Some(LinkSlot { role: Role::Host(host), .. }) = at(self.links.as_mut(), slot) else { return };
+        let slots = &mut host.pair_slots;
+        if ttl == 0 {
+            slots.retain(|pair_slot| pair_slot.rv_hash != *rv_hash);
+            self.index.remove(self.routes.as_mut(), Key::Pair, rv_hash);
+            return;
+        }
+        let until = now + Duration::from_secs(ttl.min(MAX_PAIR_TIME).into());
+        if let Some(known) = slots.iter_mut().find(|pair_slot| pair_slot.rv_hash == *rv_hash) {
+            known.until = until;
+        } else {
+            if slots.is_full()
+                && let Some(first) = (0..slots.len()).min_by_key(|at| slots.get(*at).map(|slot| slot.until))
+            {
+                let first = slots.swap_remove(first);
+                self.index.remove(self.routes.as_mut(), Key::Pair, &first.rv_hash);
+            }
+            if !self.index.insert(self.routes.as_mut(), Key::Pair, rv_hash, slot) {
+                return;
+            }
+            // There is room now.
+            let _ = slots.push(PairSlot { rv_hash: *rv_hash, until, dials: 0 });
+        }
+        self.wake(now, |target| matches!(target, Target::Slot(hash) if hash == rv_hash), rng, out);
+    }
+
+    fn proves_route(&mut self, slot: u32, register: &Register<'_>) -> bool {
+        let Some(link) = at(self.links.as_mut(), slot) else { return false };
+        let Role::Greeted { ephemeral } = &link.role else { return false };
+        let Ok(shared) = ephemeral.agree(&register.route) else { return false };
+        let mac = register_mac(&shared, &link.name, &link.nonce, ephemeral.public(), &register.route);
+        same(&mac, &register.mac)
+    }
+
+    /// Somebody has come whom parked dials may wait for. There are few of them, and hosts come
+    /// seldom: a walk will do.
+    fn wake(
+        &mut self,
+        now: Instant,
+        waits: impl Fn(&Target) -> bool,
+        rng: &mut (impl CryptoRng + ?Sized),
+        out: &mut impl Outbox,
+    ) {
+        let mut next = self.parked.front();
+        while let Some(slot) = next {
+            // `try_open` takes no other dial than this one out of the list.
+            next = List::<GROUP>::next(self.links.as_mut(), slot);
+            let link = at(self.links.as_mut(), slot);
+            if link.is_some_and(|link| matches!(&link.role, Role::Parked(parked) if waits(&parked.target))) {
+                self.try_open(now, slot, rng, out);
+            }
+        }
+    }
+
+    /// Joins a parked dial with its host if that is there and the dial is good.
+    fn try_open(&mut self, now: Instant, slot: u32, rng: &mut (impl CryptoRng + ?Sized), out: &mut impl Outbox) {
+        let Some(LinkSlot { role: Role::Parked(parked), .. }) = at(self.links.as_mut(), slot) else { return };
+        let verdict = match parked.target {
+            Target::Route(dial) => self.check_dial(now, slot, &dial),
+            Target::Slot(rv_hash) => self.check_slot(now, &rv_hash),
+        };
+        match verdict {
+            Verdict::Wait => {}
+            Verdict::Refuse(code) => self.refuse(slot, DEVICE_IDX, code, out),
+            Verdict::Open { host, kind } => self.open(now, host, slot, kind, rng, out),
+        }
+    }
+
+    fn check_dial(&mut self, now: Instant, slot: u32, dial: &Dial) -> Verdict {
+        let Some(owner) = self.index.find(self.routes.as_ref(), Key::Route, &dial.route_id) else {
+            return Verdict::Wait;
+        };
+        let (unix, limit) = (self.unix(now), self.config.dials_per_minute);
+        let links = self.links.as_mut();
+        let Some((name, nonce)) = at(links, slot).map(|link| (link.name.clone(), link.nonce)) else {
+            return Verdict::Wait;
+        };
+        let Some(LinkSlot { role: Role::Host(host), .. }) = at(links, owner) else { return Verdict::Wait };
+        let proves = |key: &Secret<32>| {
+            let capability = Capability::mint(key, &dial.route_id, dial.cap_id, dial.expiry, dial.class);
+            same(&capability.dial_proof(&name, &nonce), &dial.proof)
+        };
+        // Who proved a capability may know that the host is there, whatever else is wrong.
+        if !host.keys.iter().any(proves) {
+            Verdict::Wait
+        } else if host.is_denied(&dial.cap_id, unix) {
+            Verdict::Refuse(Code::Denied)
+        } else if !host.may_dial(now, dial.cap_id, limit) {
+            Verdict::Refuse(Code::Busy)
+        } else {
+            Verdict::Open { host: owner, kind: Kind::Dial { cap_id: dial.cap_id } }
+        }
+    }
+
+    fn check_slot(&mut self, now: Instant, rv_hash: &RvHash) -> Verdict {
+        let Some(owner) = self.index.find(self.routes.as_ref(), Key::Pair, rv_hash) else { return Verdict::Wait };
+        let limit = self.config.dials_per_slot;
+        let Some(LinkSlot { role: Role::Host(host), .. }) = at(self.links.as_mut(), owner) else {
+            return Verdict::Wait;
+        };
+        let Some(pair_slot) = host.pair_slots.iter_mut().find(|slot| slot.rv_hash == *rv_hash) else {
+            return Verdict::Wait;
+        };
+        if pair_slot.until <= now {
+            host.pair_slots.retain(|slot| slot.rv_hash != *rv_hash);
+            self.index.remove(self.routes.as_mut(), Key::Pair, rv_hash);
+            return Verdict::Wait;
+        }
+        if pair_slot.dials >= limit {
+            return Verdict::Refuse(Code::PairSlot);
+        }
+        pair_slot.dials = pair_slot.dials.saturating_add(1);
+        Verdict::Open { host: owner, kind: Kind::Pair }
+    }
+
+    fn open(
+        &mut self,
+        now: Instant,
+        host: u32,
+        device: u32,
+        kind: Kind,
+        rng: &mut (impl CryptoRng + ?Sized),
+        out: &mut impl Outbox,
+    ) {
+        let limit = self.config.channels_per_host;
+        let mask = match at(self.links.as_mut(), host) {
+            Some(LinkSlot { role: Role::Host(known), mask, .. }) if known.channels.len() < limit => Some(*mask),
+            _ => None,
+        };
+        let number = mask.and_then(|mask| {
+            self.open_channel(now, host, device, |slot, generation| channel_idx(slot, generation, mask))
+        });
+        let Some(number) = number else { return self.refuse(device, DEVICE_IDX, Code::Busy, out) };
+        let idx = self.channel(number).map_or(0, |channel| channel.idx);
+        let links = self.links.as_mut();
+        if let Some(LinkSlot { role: Role::Host(host), .. }) = at(links, host) {
+            host.channels.push(self.channels.as_mut(), number);
+        }
+        self.parked.remove(links, device);
+        if let Some(link) = at(links, device) {
+            link.role = Role::Device { channel: number };
+        }
+        let mut channel_id = [0; 16];
+        rng.fill_bytes(&mut channel_id);
+        let credit = EARLY_CREDIT;
+        self.say(device, DEVICE_IDX, &Frame::Opened { channel_id, credit }, out);
+        self.say(host, idx, &Frame::Incoming(Incoming { channel_id, kind, credit }), out);
+    }
+}
