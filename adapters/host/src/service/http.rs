@@ -1,0 +1,179 @@
+//! HTTP services: a server on the stream, a pooled connection behind it, both driven by one future.
+
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::time::Duration;
+
+use http::uri::Uri;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::body::Answer;
+use super::exchange::Exchange;
+use super::headers::{Identity, Unfit, clean_answer, clean_request, wanted_upgrade};
+use super::{Caller, Refusal, Service, ServiceError, Stream, upgrade};
+
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 200;
+/// Also how long a stream may be idle between requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) async fn serve<S, G>(stream: S, service: &Service, caller: &Caller, gate: G) -> Result<(), ServiceError>
+where
+    S: Stream,
+    G: Fn(&Method, &str) -> Result<(), Refusal> + Send + Sync,
+{
+    let exchange = Exchange::default();
+    let door = Door { service, identity: Identity::new(caller), gate, exchange: exchange.clone() };
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .max_header_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .auto_date_header(false);
+    let answer = service_fn(|request| door.answer(request));
+    {
+        let mut server = pin!(builder.serve_connection(TokioIo::new(stream), answer).with_upgrades());
+        let served = poll_fn(|cx| {
+            let server = server.as_mut().poll(cx);
+            exchange.drive(cx, &service.pool);
+            server
+        });
+        match served.await {
+            Ok(()) => {}
+            Err(idle) if idle.is_timeout() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match exchange.take_upgrade() {
+        Some(agreed) => upgrade::join(agreed).await,
+        None => Ok(()),
+    }
+}
+
+/// Where the requests of one stream come in.
+struct Door<'s, G> {
+    service: &'s Service,
+    identity: Identity,
+    gate: G,
+    exchange: Exchange,
+}
+
+impl<G> Door<'_, G>
+where
+    G: Fn(&Method, &str) -> Result<(), Refusal> + Send + Sync,
+{
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, hyper::Error> {
+        Ok(self.pass(request).await.unwrap_or_else(refuse))
+    }
+
+    async fn pass(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+        check_target(request.method(), request.uri())?;
+        (self.gate)(request.method(), request.uri().path())?;
+        let protocol = if request.version() == Version::HTTP_11 { wanted_upgrade(request.headers()) } else { None };
+        let device = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+        self.prepare(&mut request, protocol)?;
+        let answer = self.send(request).await?;
+        self.receive(answer, device)
+    }
+
+    fn prepare(&self, request: &mut Request<Incoming>, protocol: Option<HeaderValue>) -> Result<(), Refusal> {
+        let must_have_host = request.version() == Version::HTTP_11;
+        let authority = &self.service.authority;
+        clean_request(request.headers_mut(), protocol, must_have_host, &self.identity, authority).map_err(|unfit| {
+            match unfit {
+                Unfit::Host => refusal(StatusCode::BAD_REQUEST, "send one valid Host header"),
+                Unfit::Coding => refusal(StatusCode::NOT_IMPLEMENTED, "send no Transfer-Encoding other than chunked"),
+            }
+        })?;
+        *request.version_mut() = Version::HTTP_11;
+        Ok(())
+    }
+
+    /// Sends a request on the first connection that takes it. One that may have left on the wire is never sent again.
+    async fn send(&self, mut request: Request<Incoming>) -> Result<Response<Incoming>, Refusal> {
+        loop {
+            let mut upstream = self.service.pool.take(self.service).await.map_err(|error| self.not_reached(&error))?;
+            let used = upstream.used;
+            let answer = upstream.sender.try_send_request(request);
+            self.exchange.begin(upstream);
+            match answer.await {
+                Ok(answer) => return Ok(answer),
+                Err(mut failed) => {
+                    self.exchange.cancel();
+                    match failed.take_message() {
+                        // It was closed while idle; each turn uses up one such connection.
+                        Some(unsent) if used => request = unsent,
+                        _ => return Err(self.broken()),
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive(&self, answer: Response<Incoming>, device: Option<OnUpgrade>) -> Result<Response<Answer>, Refusal> {
+        let mut answer = answer;
+        let switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let keep_upgrade = switching || answer.status() == StatusCode::UPGRADE_REQUIRED;
+        if clean_answer(answer.headers_mut(), keep_upgrade).is_err() || (switching && device.is_none()) {
+            self.exchange.cancel();
+            return Err(self.broken());
+        }
+        *answer.version_mut() = Version::HTTP_11;
+        if let (true, Some(device)) = (switching, device) {
+            self.exchange.upgrade(device);
+            return Ok(answer.map(|_| Answer::empty()));
+        }
+        Ok(answer.map(|body| Answer::service(body, self.exchange.clone())))
+    }
+
+    fn not_reached(&self, error: &ServiceError) -> Refusal {
+        let name = self.service.name();
+        match error {
+            ServiceError::TimedOut { .. } => {
+                refusal(StatusCode::GATEWAY_TIMEOUT, format!("service {name} did not accept the connection in time"))
+            }
+            _ => refusal(StatusCode::BAD_GATEWAY, format!("service {name} is not reachable, is it running?")),
+        }
+    }
+
+    fn broken(&self) -> Refusal {
+        let name = self.service.name();
+        refusal(StatusCode::BAD_GATEWAY, format!("service {name} broke off before a valid answer"))
+    }
+}
+
+/// Only paths pass: a service must not be asked for another host's resource, nor to open a tunnel.
+fn check_target(method: &Method, uri: &Uri) -> Result<(), Refusal> {
+    let origin = uri.scheme().is_none() && uri.authority().is_none();
+    let path = uri.path();
+    if origin && method != Method::CONNECT && (path.starts_with('/') || (path == "*" && method == Method::OPTIONS)) {
+        return Ok(());
+    }
+    Err(refusal(StatusCode::BAD_REQUEST, "this is not a proxy: ask for a path, such as GET /index.html"))
+}
+
+fn refusal(status: StatusCode, text: impl Into<String>) -> Refusal {
+    Refusal { status, text: text.into(), retry_after: None }
+}
+
+fn refuse(refusal: Refusal) -> Response<Answer> {
+    use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+    let mut text = refusal.text;
+    text.push('\n');
+    let mut answer = Response::new(Answer::text(text));
+    *answer.status_mut() = refusal.status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = refusal.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
+}

@@ -1,0 +1,225 @@
+//! The way from a tunnel stream to a local service. Who may come in is decided elsewhere.
+//!
+//! A stream of a `tcp` or `unix` service is copied byte for byte, half-closes included. A stream of an `http` service
+//! meets a real HTTP/1.1 server here and a pooled client towards the service. Everything one stream needs is polled by
+//! the one future that [`serve`] returns: dropping it frees the stream and the service's connection at once.
+//!
+//! # What a service sees of a request
+//!
+//! | header | value |
+//! |---|---|
+//! | `Host` | the service's own authority, as exposed |
+//! | `Homing-Device` | the device's id, in hex |
+//! | `Homing-Device-Name` | the device's name, UTF-8, percent-encoded |
+//! | `Forwarded` | `for="_DEVICE";host="HOST";proto=http`, HOST as the device wrote it |
+//! | `X-Forwarded-Host`, `X-Forwarded-Proto` | the same, for services that know only these |
+//! | `X-Forwarded-For`, `X-Real-IP` | an address that stands for the device, see below |
+//!
+//! The host sees no address of the device, but services count, limit and log by address, and one that reads 127.0.0.1
+//! may take the caller for the operator. So a device gets one of its own: `2001:db8::/32` filled up with the first 96
+//! bits of its id. That network is set apart for examples: it is nobody's, and no list of "local" networks holds it.
+//! What a device sends under any of these names is removed, spelled with `_` for `-` too.
+//!
+//! `proto` is `http` because that is what arrived on the stream; whether a browser holds TLS before it is not known here.
+//!
+//! # Ends
+//!
+//! `Ok` says that the stream was shut down in order; after `Err` it was dropped without, and whoever carries the stream
+//! tells the peer so with a reset. On an HTTP stream the end of input while an answer is under way means that the client
+//! has gone, as with most servers: the request is cancelled. No request that may have reached a service is sent twice.
+
+mod body;
+mod connect;
+mod exchange;
+mod headers;
+mod http;
+mod pool;
+mod raw;
+mod target;
+mod upgrade;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use ::http::{HeaderValue, Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use target::{ExposeError, Exposed, Target};
+
+/// A byte stream that can carry a service.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
+
+/// Who is on the other end of a stream.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The device's id in hex.
+    pub device_id: String,
+    /// The name the device was paired under.
+    pub device_name: String,
+}
+
+/// Why a request is turned away before it reaches the service.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The status to answer with.
+    pub status: StatusCode,
+    /// One short line for the person at the other end.
+    pub text: String,
+    /// Seconds after which another try makes sense.
+    pub retry_after: Option<u32>,
+}
+
+/// Why a stream ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Nothing answers where the service should be.
+    #[error("service {service} is not reachable, is it running? {source}")]
+    Unreachable {
+        /// The service's name.
+        service: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The service took longer than 10 seconds to accept the connection.
+    #[error("service {service} did not accept the connection in time")]
+    TimedOut {
+        /// The service's name.
+        service: String,
+    },
+    /// The stream or the service broke off in the middle.
+    #[error("broken off: {0}")]
+    Broken(#[from] io::Error),
+    /// The device's HTTP could not be read, or it left in the middle.
+    #[error("http ended early: {0}")]
+    Http(#[from] hyper::Error),
+}
+
+/// One exposed service with its connections.
+#[derive(Debug)]
+pub struct Service {
+    exposed: Exposed,
+    authority: HeaderValue,
+    connector: connect::Connector,
+    pool: Arc<pool::Pool>,
+}
+
+impl Service {
+    /// Makes a service ready to be served; connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// When the system's certificate store cannot be used for an `https` target.
+    pub fn new(exposed: Exposed) -> Result<Self, ExposeError> {
+        let connector = connect::Connector::new(&exposed)?;
+        Ok(Self::with_connector(exposed, connector))
+    }
+
+    /// The same with a TLS configuration of the caller's, such as one that trusts a private CA.
+    #[must_use]
+    pub fn with_tls(exposed: Exposed, config: Arc<rustls::ClientConfig>) -> Self {
+        let connector = connect::Connector::with_tls(&exposed, config);
+        Self::with_connector(exposed, connector)
+    }
+
+    fn with_connector(exposed: Exposed, connector: connect::Connector) -> Self {
+        let authority = headers::ascii(exposed.target.authority());
+        Self { exposed, authority, connector, pool: Arc::default() }
+    }
+
+    /// The name devices ask for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.exposed.name
+    }
+
+    /// Where the service lives.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.exposed.target
+    }
+
+    /// The kind for listings: `http`, `tcp` or `unix`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.exposed.target.kind()
+    }
+}
+
+/// All services of a host by name.
+#[derive(Clone, Debug, Default)]
+pub struct Services(BTreeMap<String, Arc<Service>>);
+
+impl Services {
+    /// Builds the table.
+    ///
+    /// # Errors
+    ///
+    /// When two services share a name, or one cannot be made ready.
+    pub fn new(all: impl IntoIterator<Item = Exposed>) -> Result<Self, ExposeError> {
+        let mut table = Self::default();
+        for exposed in all {
+            table.add(Service::new(exposed)?)?;
+        }
+        Ok(table)
+    }
+
+    /// Adds one service.
+    ///
+    /// # Errors
+    ///
+    /// When its name is taken.
+    pub fn add(&mut self, service: Service) -> Result<(), ExposeError> {
+        if self.0.contains_key(service.name()) {
+            return Err(ExposeError::Twice(service.name().to_owned()));
+        }
+        self.0.insert(service.name().to_owned(), Arc::new(service));
+        Ok(())
+    }
+
+    /// The service of that name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&Arc<Service>> {
+        self.0.get(name)
+    }
+
+    /// All services, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.0.values()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Serves one stream until both sides are done.
+///
+/// # Errors
+///
+/// When the service cannot be reached (raw services only; HTTP answers 502 or 504) or either side breaks off.
+pub async fn serve<S: Stream>(stream: S, service: &Service, caller: &Caller) -> Result<(), ServiceError> {
+    serve_gated(stream, service, caller, |_, _| Ok(())).await
+}
+
+/// The same, asking `gate` before each HTTP request. It sees the method and the path exactly as sent: a gate that grants
+/// path prefixes must itself refuse dot segments and their encodings. Raw services have no requests and never ask.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_gated<S, G>(stream: S, service: &Service, caller: &Caller, gate: G) -> Result<(), ServiceError>
+where
+    S: Stream,
+    G: Fn(&Method, &str) -> Result<(), Refusal> + Send + Sync,
+{
+    match service.target() {
+        Target::Tcp { .. } | Target::Unix { .. } => raw::serve(stream, service).await,
+        Target::Http { .. } | Target::Https { .. } | Target::HttpUnix { .. } => {
+            http::serve(stream, service, caller, gate).await
+        }
+    }
+}

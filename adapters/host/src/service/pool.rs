@@ -1,0 +1,149 @@
+//! Idle connections to one HTTP service.
+
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use super::connect::{Transport, connect};
+use super::{Service, ServiceError};
+
+/// Below the 5 seconds after which widespread servers close idle connections, so that theirs rarely races our request.
+const IDLE: Duration = Duration::from_secs(4);
+const MAX_IDLE: usize = 64;
+const MAX_BUFFER: usize = 64 * 1024;
+const MAX_HEADERS: usize = 200;
+
+/// A connection to the service. Nothing moves on it unless `connection` is polled.
+pub(super) struct Upstream {
+    pub(super) sender: SendRequest<Incoming>,
+    connection: Connection<TokioIo<Transport>, Incoming>,
+    over: bool,
+    /// Whether it has served a request before.
+    pub(super) used: bool,
+}
+
+impl Upstream {
+    async fn open(service: &Service) -> Result<Self, ServiceError> {
+        let io = TokioIo::new(connect(service).await?);
+        let (sender, connection) =
+            http1::Builder::new().max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS).handshake(io).await?;
+        Ok(Self { sender, connection, over: false, used: false })
+    }
+
+    /// Moves bytes. A connection that is over may still hold an upgraded socket.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Result<(), hyper::Error> {
+        if !self.over {
+            match Pin::new(&mut self.connection).poll(cx) {
+                Poll::Pending => {}
+                Poll::Ready(end) => {
+                    self.over = true;
+                    return end;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether another request may be sent.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.over && self.sender.is_ready()
+    }
+
+    /// Whether no other request will ever be sent.
+    pub(super) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The socket after 101, and what was already read of what follows.
+    pub(super) async fn into_socket(mut self) -> Result<(Transport, Bytes), ServiceError> {
+        poll_fn(|cx| {
+            let driven = self.drive(cx);
+            if driven.is_err() || self.over { Poll::Ready(driven) } else { Poll::Pending }
+        })
+        .await?;
+        let parts = self.connection.into_parts();
+        Ok((parts.io.into_inner(), parts.read_buf))
+    }
+
+    /// Whether the other side has kept an idle connection open, as far as this machine knows.
+    fn is_alive(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.drive(&mut cx).is_ok() && self.is_idle()
+    }
+}
+
+/// The idle connections, oldest first.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Idle>);
+
+#[derive(Default)]
+struct Idle {
+    waiting: Vec<(Upstream, Instant)>,
+    reaping: bool,
+}
+
+impl core::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Pool").field("idle", &self.lock().waiting.len()).finish()
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The idle connection used last, or a new one.
+    pub(super) async fn take(&self, service: &Service) -> Result<Upstream, ServiceError> {
+        loop {
+            let idle = self.lock().waiting.pop(); // in a statement of its own: the lock ends here
+            let Some((mut upstream, since)) = idle else { return Upstream::open(service).await };
+            if since.elapsed() < IDLE && upstream.is_alive() {
+                return Ok(upstream);
+            }
+        }
+    }
+
+    /// Keeps a connection whose exchange is over.
+    pub(super) fn put(self: &Arc<Self>, mut upstream: Upstream) {
+        upstream.used = true;
+        let mut idle = self.lock();
+        if idle.waiting.len() >= MAX_IDLE {
+            return;
+        }
+        idle.waiting.push((upstream, Instant::now()));
+        if !core::mem::replace(&mut idle.reaping, true) {
+            tokio::spawn(reap(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what has been idle for too long; says when to come again.
+    fn close_stale(&self) -> Option<Instant> {
+        let mut idle = self.lock();
+        let fresh = idle.waiting.partition_point(|(_, since)| since.elapsed() >= IDLE);
+        idle.waiting.drain(..fresh);
+        let next = idle.waiting.first().map(|(_, since)| *since + IDLE);
+        idle.reaping = next.is_some();
+        next
+    }
+}
+
+/// Lives while connections are idle: one task per busy spell of a service, none per request.
+async fn reap(pool: Weak<Pool>) {
+    let mut next = Instant::now() + IDLE;
+    loop {
+        tokio::time::sleep_until(next).await;
+        match pool.upgrade().and_then(|pool| pool.close_stale()) {
+            Some(then) => next = then,
+            None => return,
+        }
+    }
+}
