@@ -7,7 +7,7 @@ use super::phase::Phase;
 use super::{CONFIRM_TIME, Channel, PHASE_TIME, code, token_hash};
 use crate::crypto::{Aead, same};
 use crate::mux::{self, Violation};
-use crate::session::Discard;
+use crate::session::{Discard, Role};
 use crate::time::Instant;
 use crate::wire::{CAPABILITY_LEN, Close, Frame, PairAccept, PairFinish, Reader, Scope};
 
@@ -173,6 +173,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     fn handle_open<'b>(&mut self, now: Instant, frame: Frame<'b>) -> Result<Option<Event<'b>>, Error> {
         match frame {
             Frame::Ping(number) => {
+                self.mux.count_control(now).map_err(Error::Violation)?;
                 self.liveness.ping_came(number);
                 Ok(None)
             }
@@ -182,7 +183,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 }
                 Ok(None)
             }
-            Frame::Cap(capability) => Ok(Some(Event::Capability(capability))),
+            Frame::Cap(capability) if self.role == Role::Device => Ok(Some(Event::Capability(capability))),
             frame => Ok(self.mux.handle(now, frame).map_err(Error::Violation)?.map(Event::Stream)),
         }
     }

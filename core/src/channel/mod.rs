@@ -25,7 +25,7 @@ use crate::mux::{Mux, Source, WindowCaps};
 use crate::session::{Role, Session};
 use crate::time::Instant;
 use crate::wire::{
-    Auth, AuthOk, CAPABILITY_LEN, Close, Frame, HEADER_LEN, NoSpace, PairAccept, PairFinish, Reader, Scope, StreamId,
+    Auth, AuthOk, CAPABILITY_LEN, Close, Frame, HEADER_LEN, Header, NoSpace, PairAccept, PairFinish, Reader, Scope, StreamId,
     TAG_LEN, TOKEN_LEN, Writer, padme,
 };
 use liveness::Liveness;
@@ -106,6 +106,7 @@ pub struct Channel<const STREAMS: usize, A = Portable> {
     outbox: Outbox,
     liveness: Liveness,
     max_plaintext: u16,
+    role: Role,
     pad: bool,
 }
 
@@ -153,6 +154,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
             outbox: Outbox::default(),
             liveness: Liveness::new(config.ping, now),
             max_plaintext: keys.peer.max_record,
+            role,
             pad: config.pad,
         }
     }
@@ -177,7 +179,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 Ok(Events::new(self, now, Reader::new(text)))
             }
             Err(discard) => {
-                self.phase = Phase::Over;
+                self.abandon();
                 Err(Error::Discard(discard))
             }
         }
@@ -193,7 +195,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
             return Err(Error::Timeout);
         }
         if self.phase == Phase::Open && self.liveness.handle_timeout(now).is_err() {
-            self.phase = Phase::Over;
+            self.abandon();
             return Err(Error::Timeout);
         }
         Ok(())
@@ -203,8 +205,8 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// taken from `source`. The record fits `out` and what the peer accepts.
     ///
     /// # Errors
-    /// [`Error::NoSpace`] for a buffer below 256 bytes; [`Error::Exhausted`] once the keys are
-    /// used up.
+    /// [`Error::NoSpace`] for a buffer below 284 bytes; [`Error::Exhausted`] once the keys are
+    /// used up: the channel is over.
     pub fn poll_output(&mut self, now: Instant, source: &mut impl Source, out: &mut [u8]) -> Result<Output, Error> {
         const LEAST: usize = 256;
         if self.phase == Phase::Over {
@@ -230,7 +232,10 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         if self.phase == Phase::Closing {
             self.phase = Phase::Over;
         }
-        let len = self.session.seal(now, out, padded).map_err(|_| Error::Exhausted)?;
+        let Ok(len) = self.session.seal(now, out, padded) else {
+            self.abandon(); // what went into this record is lost
+            return Err(Error::Exhausted);
+        };
         Ok(Output::Transmit { len })
     }
 
@@ -294,10 +299,15 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         self.outbox.push(&Frame::Cap(capability)).map_err(|NoSpace| Error::NoSpace)
     }
 
-    /// Ends the channel: one more record says so, then it is over.
+    /// Ends the channel: one more record says so, then it is over. A host that has not heard a
+    /// record yet does not know whom it would tell, and says nothing (protocol 6.4).
     pub fn close(&mut self, scope: Scope, code: u16, text: &str) {
         if self.is_over() {
             return;
+        }
+        let first = Header { epoch: 0, counter: 0 };
+        if self.role == Role::Host && self.session.next_opened() == first {
+            return self.abandon();
         }
         self.outbox.clear();
         self.outbox.push_first(&Frame::Close(Close { scope, code, text }));

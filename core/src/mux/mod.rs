@@ -19,8 +19,20 @@ use pace::Pace;
 use stream::{Receiving, Sending, Stream};
 use table::Table;
 
-/// Reset code: the application let go of the stream.
-pub const CANCELLED: u16 = 0;
+/// Reset and stop codes that the protocol gives a meaning; those from 256 on are the application's.
+pub mod reset {
+    /// The application let go of the stream.
+    pub const CANCELLED: u16 = 0;
+    /// The host exposes no service of this name.
+    pub const UNKNOWN_SERVICE: u16 = 1;
+    /// The service does not answer.
+    pub const UNREACHABLE: u16 = 2;
+    /// The device may not use the service.
+    pub const NOT_ALLOWED: u16 = 3;
+}
+
+/// Streams that one side can open in the life of a session.
+const MAX_IDS: u32 = 1 << 31;
 
 /// Below this many bytes of room a record is closed rather than given a shred of a stream.
 const SHRED: usize = 128;
@@ -108,7 +120,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     /// Opens a stream; none while the peer's limit or the table is used up.
     pub fn open(&mut self, now: Instant) -> Option<StreamId> {
         let own = STREAMS.saturating_sub(self.own.max_streams.into());
-        if self.opened >= self.open_limit || self.table.count_of(self.opener) >= own {
+        if self.opened >= self.open_limit.min(MAX_IDS) || self.table.count_of(self.opener) >= own {
             return None;
         }
         let id = Self::id_of(self.opened, self.opener);
@@ -186,11 +198,12 @@ impl<const STREAMS: usize> Mux<STREAMS> {
                 let Some(stream) = self.known(now, id)? else {
                     return Ok(None);
                 };
+                let listens = stream.sending == Sending::Open && !stream.released;
                 if !stream.send.raise(limit) {
                     self.pace.spend(now)?;
                     return Ok(None);
                 }
-                Ok(Some(Event::Writable(id)))
+                Ok(listens.then_some(Event::Writable(id)))
             }
             Frame::SessionCredit(limit) => {
                 if !self.send.raise(limit) {
@@ -225,6 +238,14 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         }
     }
 
+    /// Counts a control frame of the peer's that is not about streams.
+    ///
+    /// # Errors
+    /// [`Violation::Flood`].
+    pub(crate) fn count_control(&mut self, now: Instant) -> Result<(), Violation> {
+        self.pace.spend(now)
+    }
+
     /// Writes what there is to say: control frames first, then streams in fair turns, one frame
     /// each, until `w` is full or nobody has anything.
     pub fn poll(&mut self, source: &mut impl Source, w: &mut Writer<'_>) {
@@ -234,9 +255,11 @@ impl<const STREAMS: usize> Mux<STREAMS> {
                 return;
             };
             self.write_turn(place, source, w);
-            self.turn = place.saturating_add(1);
-            if let Some(id) = self.table.at(place).map(|stream| stream.id) {
-                self.retire(id);
+            let id = self.table.at(place).map(|stream| stream.id);
+            if !id.is_some_and(|id| self.retire(id)) {
+                self.turn = place.saturating_add(1);
+            } else {
+                self.turn = place; // another stream has come into its place
             }
         }
     }
@@ -275,7 +298,8 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         self.recv.check(len)?;
         let opened = self.open_by_peer(now, id)?;
         let round_trip = self.round_trip;
-        let stream = self.table.find(id).ok_or(Violation::StreamState)?;
+        let unheard = id.0 & 1 == self.opener && id.0 >> 1 >= self.announced;
+        let stream = self.table.find(id).filter(|_| !unheard).ok_or(Violation::StreamState)?;
         if stream.receiving != Receiving::Open {
             return Err(Violation::StreamState);
         }
@@ -432,7 +456,8 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             None => return,
         };
         let len = taken.len.min(most);
-        stream.wants = taken.more && !taken.fin;
+        // A source that promises more and gives nothing must ask again, or this would not end.
+        stream.wants = taken.more && !taken.fin && len > 0;
         if len == 0 && !taken.fin {
             return;
         }
@@ -459,18 +484,21 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     /// How many streams the peer may have opened in total, where a quarter of its limit or more
     /// has been given back.
     fn streams_credit(&self) -> Option<u32> {
-        let target = self.peer_over.saturating_add(self.own.max_streams.into());
+        let target = self.peer_over.saturating_add(self.own.max_streams.into()).min(MAX_IDS);
         let owed = target.saturating_sub(self.peer_limit);
         (owed > 0 && owed >= u32::from(self.own.max_streams) / 4).then_some(target)
     }
 
-    fn retire(&mut self, id: StreamId) {
-        if self.table.find(id).is_some_and(|stream| stream.is_over()) {
+    /// Takes a stream out of the table if it is over, and tells whether it was.
+    fn retire(&mut self, id: StreamId) -> bool {
+        let over = self.table.find(id).is_some_and(|stream| stream.is_over());
+        if over {
             self.table.remove(id);
             if id.0 & 1 != self.opener {
                 self.peer_over = self.peer_over.saturating_add(1);
             }
         }
+        over
     }
 
     fn stream(&self, id: StreamId, now: Instant) -> Stream {

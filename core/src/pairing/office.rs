@@ -78,6 +78,8 @@ struct Entry {
     expires: Instant,
     state: TicketState,
     handshakes: u8,
+    /// The last commit was one of a device that had the ticket already.
+    again: bool,
 }
 
 /// A host's live tickets.
@@ -94,7 +96,8 @@ impl Office {
         Self { entries: Vec::new(), issued: 0 }
     }
 
-    /// Takes in a ticket that lives for `life`, at most [`TICKET_LIFE`].
+    /// Takes in a ticket that lives for `life`, at most [`TICKET_LIFE`]. Where there is no room, the
+    /// oldest used ticket is forgotten.
     ///
     /// # Errors
     /// [`Refused::TooMany`].
@@ -109,7 +112,13 @@ impl Office {
             expires: now + life.min(TICKET_LIFE),
             state: TicketState::Active,
             handshakes: 0,
+            again: false,
         };
+        if self.entries.is_full() {
+            // A used ticket serves only a device that did not hear of its success; it makes way.
+            let used = self.entries.iter().position(|entry| entry.state != TicketState::Active);
+            used.map(|place| self.entries.remove(place));
+        }
         self.entries.push(entry).map_err(|_| Refused::TooMany)?;
         self.issued = self.issued.saturating_add(1);
         Ok(id)
@@ -127,8 +136,8 @@ impl Office {
     /// # Errors
     /// [`Refused::Gone`], [`Refused::Used`].
     pub fn knock(&mut self, index: usize, device: &PublicKey, now: Instant) -> Result<TicketId, Refused> {
-        self.expire(now);
-        let entry = self.entries.get_mut(index).ok_or(Refused::Gone)?;
+        // Nothing is removed before the look-up: the index counts the tickets as `live` showed them.
+        let entry = self.entries.get_mut(index).filter(|entry| entry.expires > now).ok_or(Refused::Gone)?;
         if let TicketState::Consumed(winner) = entry.state
             && winner != *device
         {
@@ -153,16 +162,21 @@ impl Office {
         match entry.state {
             TicketState::Active => {
                 entry.state = TicketState::Consumed(*device);
+                entry.again = false;
                 Ok(Commit::First)
             }
-            TicketState::Consumed(winner) if winner == *device => Ok(Commit::Again),
+            TicketState::Consumed(winner) if winner == *device => {
+                entry.again = true;
+                Ok(Commit::Again)
+            }
             TicketState::Consumed(_) => Err(Refused::Used),
         }
     }
 
-    /// Gives a committed ticket back, where storing the device failed.
+    /// Takes the last [`commit`](Self::commit) back, where storing the device failed. A ticket that
+    /// the same device had consumed before stays consumed.
     pub fn roll_back(&mut self, id: TicketId) {
-        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.id == id && !entry.again) {
             entry.state = TicketState::Active;
         }
     }

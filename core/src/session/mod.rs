@@ -13,6 +13,9 @@ use crate::wire::{HEADER_LEN, Header, MAX_PLAINTEXT, Reader, TAG_LEN};
 use direction::Direction;
 pub use direction::{EPOCH_BYTES, EPOCH_RECORDS, EPOCH_TIME};
 
+/// No record of an epoch has this counter or a higher one.
+const COUNTER_END: u64 = 1 << 32;
+
 /// Which end of a session this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -72,6 +75,8 @@ impl core::error::Error for Discard {}
 pub struct Session<A = Portable> {
     sealing: Direction<A>,
     opening: Direction<A>,
+    /// The most plaintext that this side announced to open in one record.
+    max_opened: u16,
 }
 
 impl<A> fmt::Debug for Session<A> {
@@ -92,10 +97,11 @@ impl<A: Aead> Session<A> {
     pub fn new(role: Role, keys: &Keys, now: Instant) -> Self {
         let device = Direction::new(keys.device_to_host.duplicate(), now);
         let host = Direction::new(keys.host_to_device.duplicate(), now);
-        match role {
-            Role::Device => Self { sealing: device, opening: host },
-            Role::Host => Self { sealing: host, opening: device },
-        }
+        let (sealing, opening) = match role {
+            Role::Device => (device, host),
+            Role::Host => (host, device),
+        };
+        Self { sealing, opening, max_opened: keys.own.max_record }
     }
 
     /// Seals the `len` bytes of plaintext at [`HEADER_LEN`] of `buf` and returns the record's
@@ -130,9 +136,12 @@ impl<A: Aead> Session<A> {
         let total = record.len();
         let (head, sealed) = record.split_first_chunk_mut::<HEADER_LEN>().ok_or(Discard::Malformed)?;
         let header = Header::parse(&mut Reader::new(head)).map_err(|_| Discard::Malformed)?;
-        let len = sealed.len().checked_sub(TAG_LEN).filter(|len| *len <= MAX_PLAINTEXT).ok_or(Discard::Malformed)?;
+        let most = self.max_opened.into();
+        let len = sealed.len().checked_sub(TAG_LEN).filter(|len| *len <= most).ok_or(Discard::Malformed)?;
         let expected = self.opening.header();
-        if header == expected {
+        if header.counter >= COUNTER_END {
+            return Err(Discard::Epoch); // the peer should have changed keys long ago (protocol 8.3)
+        } else if header == expected {
             self.opening.aead.open(header.counter, head, sealed).map_err(|_| Discard::Forged)?;
         } else if header.epoch == expected.epoch {
             return Err(Discard::Order);
