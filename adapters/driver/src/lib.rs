@@ -1,1 +1,37 @@
-//! Placeholder.
+//! The homing loop, written once over `futures-io`: it joins a WebSocket, the protocol core and
+//! the streams that applications hold. It knows no runtime: sockets come in, a [`Clock`] tells
+//! the time.
+//!
+//! A device makes a [`device::call`], a host [`host::serve`]s a link; both are plain futures that
+//! end with the link. Reconnecting is the caller's.
+#![forbid(unsafe_code)]
+
+mod aead;
+mod bell;
+mod conversation;
+pub mod device;
+mod drive;
+mod ended;
+pub mod host;
+mod pipe;
+mod stream;
+mod wire;
+
+pub use aead::Ring;
+pub use conversation::{DEVICE_STREAMS, HOST_STREAMS, Paired};
+pub use drive::Clock;
+pub use ended::Ended;
+pub use pipe::StreamError;
+pub use stream::Stream;
+pub use wire::WireError;
+
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
+
+/// Below this many bytes of the relay's credit a record waits for more.
+const LEAST_CREDIT: usize = 512;
+
+/// The system's randomness. Without it nothing here can go on safely, hence the panic inside.
+fn random() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}

@@ -12,6 +12,7 @@ mod initiator;
 mod message;
 mod responder;
 mod schedule;
+mod turnstile;
 
 pub use error::{Error, Failure};
 pub use initiator::{AwaitReply, start};
@@ -20,3 +21,4 @@ pub use message::{
 };
 pub use responder::{ConnectKnock, Door, Knock, PairKnock, hear};
 pub use schedule::{CheckWords, Exports, Keys};
+pub use turnstile::Turnstile;

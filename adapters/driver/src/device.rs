@@ -1,0 +1,369 @@
+//! A device's end of a link: dial, handshake, one conversation.
+
+use std::sync::Arc;
+
+use async_tungstenite::WebSocketStream;
+use futures_io::{AsyncRead, AsyncWrite};
+use homing_core::Instant;
+use homing_core::channel::{Channel, Config, code};
+use homing_core::crypto::{Identity, Psk, PublicKey, Secret};
+use homing_core::handshake::{self, AwaitReply, CheckWords, HELLO_MAX, Kind, RouteId, Suite, parse_failure};
+use homing_core::hop::{self, Code, DATA_HEADER_LEN, DeviceLink, Purpose};
+use homing_core::wire::{CAPABILITY_LEN, Params, Scope, TOKEN_LEN};
+
+use crate::bell::Bell;
+use crate::conversation::{Conversation, DEVICE_STREAMS, Notice, Paired};
+use crate::drive::{Clock, Side, drive};
+use crate::ended::Ended;
+use crate::pipe::Pipe;
+use crate::stream::Stream;
+use crate::{LEAST_CREDIT, random};
+
+/// Why a device calls.
+#[derive(Debug)]
+pub enum Intent {
+    /// To be paired, under this name.
+    Pair {
+        /// What the ticket gives.
+        ticket: handshake::Ticket,
+        /// What the relay is shown.
+        rendezvous: Secret<16>,
+        /// Kind of device, see [`homing_core::wire::PairFinish`].
+        platform: u8,
+        /// What its owner calls it.
+        name: String,
+    },
+    /// To reach its host.
+    Connect {
+        /// The host's route at the relay.
+        route: RouteId,
+        /// Lets the relay admit the device.
+        capability: hop::Capability,
+        /// The pre-shared key of this pairing.
+        psk: Psk,
+        /// The bearer token.
+        token: Secret<TOKEN_LEN>,
+    },
+}
+
+/// One call of a device.
+#[derive(Debug)]
+pub struct Call {
+    /// The relay's name, as it was dialled.
+    pub relay: String,
+    /// Primitives of the handshake, as pinned.
+    pub suite: Suite,
+    /// The device's key for this host.
+    pub identity: Identity,
+    /// The host's key, as pinned.
+    pub host: PublicKey,
+    /// What for.
+    pub intent: Intent,
+    /// How the channel behaves.
+    pub config: Config,
+}
+
+/// What a device hears during a call. Storing what arrives may block; it is little and rare.
+pub trait Caller {
+    /// The host is authenticated and there: streams opened from now on reach it.
+    fn established(&mut self, opener: Opener);
+    /// The host's operator is being asked; compare the check words.
+    fn pending(&mut self, check: CheckWords, seconds: u16);
+    /// Paired: store it, with the secret that all later calls rest on.
+    ///
+    /// # Errors
+    /// A text that says why it could not be stored: the call ends, the host forgets the device.
+    fn paired(&mut self, paired: Paired, device_root: Secret<32>) -> Result<(), String>;
+    /// A fresh capability for the next call: store it.
+    fn capability(&mut self, capability: &[u8; CAPABILITY_LEN]);
+}
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Open(Arc<Pipe>),
+    Close,
+}
+
+/// Opens streams on a device's running call; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Opener {
+    bell: Arc<Bell<Command>>,
+}
+
+impl Opener {
+    /// A stream to the host, to be written to at once. None where the call has ended.
+    #[must_use]
+    pub fn open(&self) -> Option<Stream> {
+        let pipe = Pipe::new(0, self.bell.clone());
+        self.bell.command(Command::Open(pipe.clone())).ok()?;
+        Some(Stream::new(pipe))
+    }
+
+    /// Ends the call after telling the host.
+    pub fn close(&self) {
+        // Where it has ended there is nothing to close.
+        let _ = self.bell.command(Command::Close);
+    }
+}
+
+/// Runs a call over a WebSocket that the relay has accepted, until it ends.
+pub async fn call<S, C>(socket: WebSocketStream<S>, clock: &C, call: Call, caller: &mut impl Caller) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Clock,
+{
+    let bell = Bell::new();
+    let now = clock.now();
+    let (purpose, kind) = split(call.intent);
+    let Ok(link) = DeviceLink::new(&call.relay, purpose, now) else { return Ended::Hop(Code::Protocol) };
+    let mut device = Device {
+        link,
+        suite: call.suite,
+        identity: call.identity,
+        host: call.host,
+        kind,
+        config: call.config,
+        phase: Phase::Dialling,
+        caller,
+        bell: bell.clone(),
+        notices: Vec::new(),
+        ended: None,
+        blocked: false,
+    };
+    let ended = drive(socket, clock, &bell, &mut device).await;
+    for command in bell.close() {
+        if let Command::Open(pipe) = command {
+            pipe.fail_inbound(crate::StreamError::Lost);
+            pipe.fail_outbound(crate::StreamError::Lost);
+        }
+    }
+    ended
+}
+
+/// What the handshake and the channel need of an intent, once the link has its part.
+enum Want {
+    Pair { ticket: handshake::Ticket, platform: u8, name: String },
+    Connect { route: RouteId, psk: Psk, token: Secret<TOKEN_LEN> },
+}
+
+fn split(intent: Intent) -> (Purpose, Want) {
+    match intent {
+        Intent::Pair { ticket, rendezvous, platform, name } => {
+            (Purpose::Pair { rendezvous }, Want::Pair { ticket, platform, name })
+        }
+        Intent::Connect { route, capability, psk, token } => {
+            (Purpose::Dial { route_id: route, capability }, Want::Connect { route, psk, token })
+        }
+    }
+}
+
+enum Phase {
+    Dialling,
+    /// The hello waits to be sent.
+    Hello(Vec<u8>, Box<AwaitReply>),
+    AwaitReply(Box<AwaitReply>),
+    Talking(Conversation, CheckWords, Option<Secret<32>>),
+}
+
+struct Device<'a, T> {
+    link: DeviceLink,
+    suite: Suite,
+    identity: Identity,
+    host: PublicKey,
+    kind: Want,
+    config: Config,
+    phase: Phase,
+    caller: &'a mut T,
+    bell: Arc<Bell<Command>>,
+    notices: Vec<Notice>,
+    ended: Option<Ended>,
+    /// The relay's credit is used up.
+    blocked: bool,
+}
+
+impl<T: Caller> Device<'_, T> {
+    fn begin(&mut self, channel_id: [u8; 16]) -> Result<(), Ended> {
+        let kind = match &self.kind {
+            Want::Pair { ticket, .. } => Kind::Pair { ticket },
+            Want::Connect { route, psk, .. } => Kind::Connect { route, psk },
+        };
+        let mut out = [0; HELLO_MAX];
+        let own = Params { max_streams: DEVICE_STREAMS, ..Params::default() };
+        let (len, state) = handshake::start(
+            self.suite,
+            kind,
+            &channel_id,
+            &self.identity,
+            &self.host,
+            own,
+            &mut random(),
+            &mut out,
+        )
+        .map_err(Ended::Handshake)?;
+        self.phase = Phase::Hello(out[..len].to_vec(), Box::new(state));
+        Ok(())
+    }
+
+    fn handle_body(&mut self, now: Instant, body: &[u8]) -> Result<(), Ended> {
+        match core::mem::replace(&mut self.phase, Phase::Dialling) {
+            Phase::AwaitReply(state) => {
+                if let Ok(Some((failure, retry_ms))) = parse_failure(body) {
+                    return Err(Ended::Failure(failure, retry_ms));
+                }
+                let mut reply = body.to_vec();
+                let (keys, exports) = state.read(&mut reply).map_err(Ended::Handshake)?;
+                let (channel, root) = match &self.kind {
+                    Want::Pair { platform, name, .. } => {
+                        (Channel::pair(&keys, *platform, name, &self.config, now), Some(exports.device_root))
+                    }
+                    Want::Connect { token, .. } => (Channel::connect(&keys, token.expose(), &self.config, now), None),
+                };
+                let conversation = Conversation::new(0, channel, self.bell.clone());
+                self.phase = Phase::Talking(conversation, exports.check, root);
+                Ok(())
+            }
+            Phase::Talking(mut conversation, check, root) => {
+                let heard = conversation.handle(now, body, &mut self.notices);
+                self.phase = Phase::Talking(conversation, check, root);
+                // What was said before an error was said.
+                let noticed = self.notice(now);
+                heard.and(noticed)
+            }
+            Phase::Dialling | Phase::Hello(..) => Err(Ended::Violation(hop::Violation::Unexpected)),
+        }
+    }
+
+    fn notice(&mut self, now: Instant) -> Result<(), Ended> {
+        for notice in core::mem::take(&mut self.notices) {
+            let Phase::Talking(conversation, check, root) = &mut self.phase else { return Ok(()) };
+            match notice {
+                Notice::Established => self.caller.established(Opener { bell: self.bell.clone() }),
+                Notice::PairPending { seconds } => self.caller.pending(*check, seconds),
+                Notice::Paired(paired) => {
+                    let Some(root) = root.take() else { continue };
+                    self.caller.paired(paired, root).map_err(Ended::Storage)?;
+                    conversation.channel().acknowledge_pairing(now)?;
+                    self.caller.established(Opener { bell: self.bell.clone() });
+                }
+                Notice::Capability(capability) => self.caller.capability(&capability),
+                Notice::Closed { scope, code, text } => return Err(Ended::Closed { scope, code, text }),
+                // Streams that a host opens have no meaning yet: dropping one refuses it.
+                Notice::Incoming(stream) => stream.abort(homing_core::mux::reset::NOT_ALLOWED),
+                Notice::PairRequested { .. } | Notice::PairAcknowledged => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes why the link ends; what the channel has to say about it still goes out.
+    fn end(&mut self, result: Result<(), Ended>) -> Result<(), Ended> {
+        if let Err(ended) = result {
+            if matches!(self.phase, Phase::Talking(..)) {
+                self.ended.get_or_insert(ended);
+            } else {
+                return Err(ended);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: Caller> Side for Device<'_, T> {
+    type Command = Command;
+
+    fn handle(&mut self, now: Instant, message: &[u8]) -> Result<(), Ended> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        let Some(event) = self.link.handle(now, message)? else { return Ok(()) };
+        match event {
+            hop::device::Event::Opened { channel_id } => self.begin(channel_id),
+            hop::device::Event::Data { body } => {
+                let len = body.len();
+                let result = self.handle_body(now, body);
+                self.link.processed(now, len);
+                self.end(result)
+            }
+            hop::device::Event::Closed { code } => Err(Ended::Hop(code)),
+            hop::device::Event::CreditArrived => {
+                self.blocked = false;
+                Ok(())
+            }
+            hop::device::Event::Draining => Ok(()),
+        }
+    }
+
+    fn attend(&mut self, now: Instant, _: u64, pipe: &Arc<Pipe>) {
+        if let Phase::Talking(conversation, ..) = &mut self.phase {
+            conversation.attend(now, pipe);
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command) -> Result<(), Ended> {
+        match (&mut self.phase, command) {
+            (Phase::Talking(conversation, ..), Command::Open(pipe)) => conversation.open(now, pipe),
+            (Phase::Talking(conversation, ..), Command::Close) => {
+                conversation.channel().close(Scope::Session, code::NORMAL, "");
+                self.ended.get_or_insert(Ended::Asked);
+            }
+            (_, Command::Close) => return Err(Ended::Asked),
+            // Openers are handed out once the conversation runs.
+            (_, Command::Open(pipe)) => pipe.fail_inbound(crate::StreamError::Lost),
+        }
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Ended> {
+        self.link.handle_timeout(now).map_err(Ended::Silent)?;
+        if let Phase::Talking(conversation, ..) = &mut self.phase
+            && conversation.channel().poll_timeout().is_some_and(|at| now >= at)
+        {
+            let result = conversation.channel().handle_timeout(now).map_err(Ended::from);
+            return self.end(result);
+        }
+        Ok(())
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let channel = match &self.phase {
+            Phase::Talking(conversation, ..) => conversation.channel_ref().poll_timeout(),
+            _ => None,
+        };
+        [self.link.poll_timeout(), channel].into_iter().flatten().min()
+    }
+
+    fn poll_message(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended> {
+        if let Some(len) = self.link.poll_output(now, out) {
+            return Ok(Some(len));
+        }
+        let credit = self.link.credit();
+        if let Phase::Hello(hello, _) = &self.phase {
+            let len = hello.len();
+            let (Some(header), Some(room)) =
+                (self.link.data_header(len), out.get_mut(..DATA_HEADER_LEN.saturating_add(len)))
+            else {
+                return Ok(None);
+            };
+            room[..DATA_HEADER_LEN].copy_from_slice(&header);
+            room[DATA_HEADER_LEN..].copy_from_slice(hello);
+            if let Phase::Hello(_, state) = core::mem::replace(&mut self.phase, Phase::Dialling) {
+                self.phase = Phase::AwaitReply(state);
+            }
+            return Ok(Some(DATA_HEADER_LEN.saturating_add(len)));
+        }
+        let Phase::Talking(conversation, ..) = &mut self.phase else { return Ok(None) };
+        if self.blocked || credit < LEAST_CREDIT {
+            self.blocked = true;
+            return Ok(None);
+        }
+        let end = out.len().min(DATA_HEADER_LEN.saturating_add(credit));
+        let Some(len) = conversation.poll_output(now, &mut out[DATA_HEADER_LEN..end])? else { return Ok(None) };
+        let header = self.link.data_header(len).ok_or(Ended::Hop(Code::FlowControl))?;
+        out[..DATA_HEADER_LEN].copy_from_slice(&header);
+        Ok(Some(DATA_HEADER_LEN.saturating_add(len)))
+    }
+
+    fn over(&mut self) -> Option<Ended> {
+        self.ended.take()
+    }
+}

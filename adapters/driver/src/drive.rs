@@ -1,0 +1,188 @@
+//! The loop, once for hosts and devices: hear, attend, say, wait. It reads while it writes, so
+//! that two full links never block each other.
+
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_tungstenite::WebSocketStream;
+use futures_io::{AsyncRead, AsyncWrite};
+use homing_core::Instant;
+use homing_core::hop::MAX_MESSAGE;
+
+use crate::bell::Bell;
+use crate::ended::Ended;
+use crate::pipe::Pipe;
+use crate::wire::Wire;
+
+/// What a runtime brings: a clock and a way to wait for it.
+pub trait Clock {
+    /// Waits for an instant.
+    type Sleep: Future<Output = ()>;
+
+    /// The time now, on a clock that never goes back.
+    fn now(&self) -> Instant;
+
+    /// A future that is ready at `at`.
+    fn sleep_until(&self, at: Instant) -> Self::Sleep;
+}
+
+/// One end of a link, host or device, as the loop sees it.
+pub(crate) trait Side {
+    type Command;
+
+    /// A message came from the relay.
+    fn handle(&mut self, now: Instant, message: &[u8]) -> Result<(), Ended>;
+    /// A pipe has news.
+    fn attend(&mut self, now: Instant, conversation: u64, pipe: &Arc<Pipe>);
+    /// The application wants something.
+    fn command(&mut self, now: Instant, command: Self::Command) -> Result<(), Ended>;
+    /// An instant asked for has come.
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Ended>;
+    /// When the next timeout is due.
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// Writes the next message into `out` and returns its length.
+    fn poll_message(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended>;
+    /// Why the link is to end, once all has been said.
+    fn over(&mut self) -> Option<Ended>;
+}
+
+/// Messages heard, or said, before the other gets its turn.
+const BATCH: usize = 32;
+
+/// Runs one end of a link until it ends.
+pub(crate) async fn drive<S, C, T>(
+    socket: WebSocketStream<S>,
+    clock: &C,
+    bell: &Bell<T::Command>,
+    side: &mut T,
+) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Clock,
+    T: Side,
+{
+    let mut looping = Looping {
+        wire: Wire::new(socket),
+        clock,
+        bell,
+        side,
+        out: vec![0; MAX_MESSAGE],
+        pipes: Vec::new(),
+        sleep: None,
+    };
+    let ended = poll_fn(|cx| looping.poll(cx)).await;
+    // A goodbye to the relay, if it takes it at once.
+    poll_fn(|cx| {
+        let _ = looping.wire.poll_close(cx);
+        Poll::Ready(())
+    })
+    .await;
+    ended
+}
+
+struct Looping<'a, S, C: Clock, T: Side> {
+    wire: Wire<S>,
+    clock: &'a C,
+    bell: &'a Bell<T::Command>,
+    side: &'a mut T,
+    out: Vec<u8>,
+    pipes: Vec<(u64, Arc<Pipe>)>,
+    sleep: Option<(Instant, Pin<Box<C::Sleep>>)>,
+}
+
+impl<S, C, T> Looping<'_, S, C, T>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Clock,
+    T: Side,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            match self.round(cx) {
+                Err(ended) => return Poll::Ready(ended),
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+            }
+        }
+    }
+
+    /// One round; false where there is nothing left to do but wait.
+    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let now = self.clock.now();
+        let mut busy = self.hear(now, cx)?;
+        self.attend(now, cx)?;
+        if self.side.poll_timeout().is_some_and(|at| now >= at) {
+            self.side.handle_timeout(now)?;
+        }
+        let said = self.say(now, cx)?;
+        busy |= said;
+        let flushed = self.wire.poll_flush(cx)?.is_ready();
+        if flushed
+            && !said
+            && let Some(ended) = self.side.over()
+        {
+            return Err(ended);
+        }
+        Ok(busy || self.poll_sleep(cx))
+    }
+
+    /// Whether more may be waiting than was heard.
+    fn hear(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        for _ in 0..BATCH {
+            match self.wire.poll_receive(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(message) => self.side.handle(now, &message?)?,
+            }
+        }
+        Ok(true)
+    }
+
+    fn attend(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), Ended> {
+        let mut pipes = core::mem::take(&mut self.pipes);
+        let commands: VecDeque<_> = self.bell.answer(cx.waker(), &mut pipes);
+        for (conversation, pipe) in pipes.drain(..) {
+            self.side.attend(now, conversation, &pipe);
+        }
+        self.pipes = pipes;
+        for command in commands {
+            self.side.command(now, command)?;
+        }
+        Ok(())
+    }
+
+    /// Whether more may be waiting than was said.
+    fn say(&mut self, now: Instant, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        for _ in 0..BATCH {
+            if self.wire.poll_ready(cx)?.is_pending() {
+                return Ok(false);
+            }
+            match self.side.poll_message(now, &mut self.out)? {
+                Some(len) => self.wire.send(self.out.get(..len).unwrap_or_default())?,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Arms the timer; true where it has fired already.
+    fn poll_sleep(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(at) = self.side.poll_timeout() else {
+            self.sleep = None;
+            return false;
+        };
+        // A timer that fires too early costs a round, re-arming it at each message costs more.
+        if self.sleep.as_ref().is_none_or(|(armed, _)| at < *armed) {
+            self.sleep = Some((at, Box::pin(self.clock.sleep_until(at))));
+        }
+        if let Some((_, sleep)) = &mut self.sleep
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            self.sleep = None;
+            return true;
+        }
+        false
+    }
+}
