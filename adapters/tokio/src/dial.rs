@@ -56,9 +56,7 @@ pub enum DialError {
         error: io::Error,
     },
     /// It speaks HTTP, yet is no relay of this protocol.
-    #[error(
-        "{relay} answered {status} instead of opening a link; is it a homing relay, and its URL right?"
-    )]
+    #[error("{relay} answered {status} instead of opening a link; is it a homing relay, and its URL right?")]
     NotARelay {
         /// The relay's name.
         relay: Box<str>,
@@ -91,54 +89,26 @@ pub enum DialError {
 ///
 /// # Errors
 /// [`DialError`], each kind with what to do about it.
-pub async fn dial(
-    url: &RelayUrl,
-    tls: &ClientTls,
-    config: WebSocketConfig,
-) -> Result<Socket, DialError> {
+pub async fn dial(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
     match timeout(DIAL_TIMEOUT, dial_steps(url, tls, config)).await {
         Ok(result) => result,
-        Err(_) => Err(DialError::Timeout {
-            relay: url.authority().into(),
-        }),
+        Err(_) => Err(DialError::Timeout { relay: url.authority().into() }),
     }
 }
 
-async fn dial_steps(
-    url: &RelayUrl,
-    tls: &ClientTls,
-    config: WebSocketConfig,
-) -> Result<Socket, DialError> {
+async fn dial_steps(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
     let relay = || url.authority().into();
-    let tcp = connect(url).await.map_err(|error| DialError::Unreachable {
-        relay: relay(),
-        error,
-    })?;
-    tcp.set_nodelay(true)
-        .map_err(|error| DialError::Unreachable {
-            relay: relay(),
-            error,
-        })?;
-    let io = if url.is_plain() {
-        Io::Plain(tcp)
-    } else {
-        encrypt(url, tls, tcp).await?
-    };
+    let tcp = connect(url).await.map_err(|error| DialError::Unreachable { relay: relay(), error })?;
+    tcp.set_nodelay(true).map_err(|error| DialError::Unreachable { relay: relay(), error })?;
+    let io = if url.is_plain() { Io::Plain(tcp) } else { encrypt(url, tls, tcp).await? };
     let request = request(url).map_err(|e| garbled(url, e))?;
-    let opened =
-        async_tungstenite::client_async_with_config(request, io.compat(), Some(config)).await;
-    opened
-        .map(|(socket, _answer)| socket)
-        .map_err(|error| refusal(url, error))
+    let opened = async_tungstenite::client_async_with_config(request, io.compat(), Some(config)).await;
+    opened.map(|(socket, _answer)| socket).map_err(|error| refusal(url, error))
 }
 
 async fn encrypt(url: &RelayUrl, tls: &ClientTls, tcp: TcpStream) -> Result<Io, DialError> {
-    let refused = |error| DialError::Tls {
-        relay: url.authority().into(),
-        error,
-    };
-    let name =
-        ServerName::try_from(url.host().to_owned()).map_err(|e| refused(io::Error::other(e)))?;
+    let refused = |error| DialError::Tls { relay: url.authority().into(), error };
+    let name = ServerName::try_from(url.host().to_owned()).map_err(|e| refused(io::Error::other(e)))?;
     let stream = tls.connector()?.connect(name, tcp).await.map_err(refused)?;
     Ok(Io::Tls(Box::new(stream.into())))
 }
@@ -148,11 +118,7 @@ async fn connect(url: &RelayUrl) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (i, address) in addresses.iter().enumerate() {
         let is_last = i.saturating_add(1) == addresses.len();
-        let limit = if is_last {
-            DIAL_TIMEOUT
-        } else {
-            ADDRESS_TIMEOUT
-        };
+        let limit = if is_last { DIAL_TIMEOUT } else { ADDRESS_TIMEOUT };
         match timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(error)) => last = error,
@@ -164,35 +130,23 @@ async fn connect(url: &RelayUrl) -> io::Result<TcpStream> {
 
 fn request(url: &RelayUrl) -> Result<Request, WsError> {
     let mut request = format!("{url}{PATH}").into_client_request()?;
-    request.headers_mut().insert(
-        SEC_WEBSOCKET_PROTOCOL,
-        HeaderValue::from_static(SUBPROTOCOL),
-    );
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     Ok(request)
 }
 
 fn refusal(url: &RelayUrl, error: WsError) -> DialError {
     let relay = url.authority().into();
     match error {
-        WsError::Http(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
-            DialError::Full { relay }
+        WsError::Http(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => DialError::Full { relay },
+        WsError::Http(answer) => DialError::NotARelay { relay, status: answer.status().as_u16() },
+        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
+            DialError::NotARelay { relay, status: StatusCode::SWITCHING_PROTOCOLS.as_u16() }
         }
-        WsError::Http(answer) => DialError::NotARelay {
-            relay,
-            status: answer.status().as_u16(),
-        },
-        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => DialError::NotARelay {
-            relay,
-            status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
-        },
         WsError::Io(error) => DialError::Unreachable { relay, error },
         other => garbled(url, other),
     }
 }
 
 fn garbled(url: &RelayUrl, error: WsError) -> DialError {
-    DialError::Garbled {
-        relay: url.authority().into(),
-        error: Box::new(error),
-    }
+    DialError::Garbled { relay: url.authority().into(), error: Box::new(error) }
 }

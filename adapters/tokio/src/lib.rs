@@ -13,4 +13,4 @@ pub use dial::{DIAL_TIMEOUT, DialError, Socket, dial};
 pub use socket::Io;
 pub use tls::{ClientTls, ServerTls, TlsError};
 pub use url::{BadRelayUrl, MAX_AUTHORITY, RelayUrl};
-pub use websocket::{MAX_MESSAGE, PATH, SUBPROTOCOL, endpoint_config};
+pub use websocket::{PATH, SUBPROTOCOL, endpoint_config};

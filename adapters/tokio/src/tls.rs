@@ -61,19 +61,13 @@ impl ClientTls {
     /// Trusts what the system trusts, or the authorities in the file that `SSL_CERT_FILE` names.
     #[must_use]
     pub const fn system() -> Self {
-        Self {
-            roots: None,
-            config: OnceLock::new(),
-        }
+        Self { roots: None, config: OnceLock::new() }
     }
 
     /// Trusts the authorities in a PEM file and nobody else.
     #[must_use]
     pub fn trusting(roots: impl Into<PathBuf>) -> Self {
-        Self {
-            roots: Some(roots.into()),
-            config: OnceLock::new(),
-        }
+        Self { roots: Some(roots.into()), config: OnceLock::new() }
     }
 
     /// The connector; reads the authorities on first use.
@@ -91,26 +85,22 @@ impl ClientTls {
 
 fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let provider = provider();
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?
-        .dangerous();
+    let builder =
+        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?.dangerous();
     let builder = if let Some(path) = roots {
         let mut store = RootCertStore::empty();
         for cert in certificates(path)? {
             store.add(cert)?;
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), provider);
-        let verifier = verifier
-            .build()
-            .map_err(|e| rustls::Error::General(e.to_string()))?;
+        let verifier = verifier.build().map_err(|e| rustls::Error::General(e.to_string()))?;
         builder.with_custom_certificate_verifier(verifier)
     } else {
-        let verifier =
-            rustls_platform_verifier::Verifier::new(provider).map_err(|error| match error {
-                // The verifier has no kind of its own for this, and nothing else in it is general.
-                rustls::Error::General(_) => TlsError::NoRoots,
-                other => TlsError::Rustls(other),
-            })?;
+        let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(|error| match error {
+            // The verifier has no kind of its own for this, and nothing else in it is general.
+            rustls::Error::General(_) => TlsError::NoRoots,
+            other => TlsError::Rustls(other),
+        })?;
         builder.with_custom_certificate_verifier(Arc::new(verifier))
     };
     let mut config = builder.with_no_client_auth();
@@ -150,18 +140,13 @@ impl ServerTls {
     /// The acceptor for the next connection.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
-        self.config
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .into()
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone().into()
     }
 }
 
 fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(cert)?;
-    let secret =
-        PrivateKeyDer::from_pem_file(key).map_err(|e| file_error(key, "private key", e))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| file_error(key, "private key", e))?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -176,29 +161,19 @@ fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError>
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     const WHAT: &str = "certificate";
-    let certs: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|e| file_error(path, WHAT, e))?
-        .collect();
+    let certs: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(path).map_err(|e| file_error(path, WHAT, e))?.collect();
     let certs = certs.map_err(|e| file_error(path, WHAT, e))?;
     if certs.is_empty() {
-        return Err(TlsError::Lacks {
-            path: path.into(),
-            what: WHAT,
-        });
+        return Err(TlsError::Lacks { path: path.into(), what: WHAT });
     }
     Ok(certs)
 }
 
 fn file_error(path: &Path, what: &'static str, error: pem::Error) -> TlsError {
     match error {
-        pem::Error::Io(error) => TlsError::Unreadable {
-            path: path.into(),
-            error: Arc::new(error),
-        },
-        _ => TlsError::Lacks {
-            path: path.into(),
-            what,
-        },
+        pem::Error::Io(error) => TlsError::Unreadable { path: path.into(), error: Arc::new(error) },
+        _ => TlsError::Lacks { path: path.into(), what },
     }
 }
 

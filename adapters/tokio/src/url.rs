@@ -59,11 +59,7 @@ impl RelayUrl {
     pub fn from_authority(authority: &str, plain: bool) -> Result<Self, BadRelayUrl> {
         let scheme = if plain { "ws" } else { "wss" };
         let url: Self = format!("{scheme}://{authority}").parse()?;
-        if *url.authority == *authority {
-            Ok(url)
-        } else {
-            Err(BadRelayUrl::NotCanonical(url.authority))
-        }
+        if *url.authority == *authority { Ok(url) } else { Err(BadRelayUrl::NotCanonical(url.authority)) }
     }
 
     /// The relay's name in proofs and tickets: lower-case `host[:port]`, the port left out where it
@@ -124,12 +120,7 @@ impl FromStr for RelayUrl {
             Host::Ipv6(ip) => ip.to_string().into(),
         };
         let port = url.port().unwrap_or(if plain { 80 } else { 443 });
-        Ok(Self {
-            authority,
-            host,
-            port,
-            plain,
-        })
+        Ok(Self { authority, host, port, plain })
     }
 }
 
@@ -161,11 +152,7 @@ mod tests {
         for (text, authority, port) in [
             ("wss://Relay.Example.ORG", "relay.example.org", 443),
             ("wss://relay.example.org:443/", "relay.example.org", 443),
-            (
-                "wss://relay.example.org:8443",
-                "relay.example.org:8443",
-                8443,
-            ),
+            ("wss://relay.example.org:8443", "relay.example.org:8443", 8443),
             ("wss://[2001:DB8::1]:444", "[2001:db8::1]:444", 444),
             ("ws://127.0.0.1:8080", "127.0.0.1:8080", 8080),
             ("ws://localhost:80/", "localhost", 80),
@@ -174,10 +161,7 @@ mod tests {
         ] {
             let url = parse(text).unwrap();
             assert_eq!((url.authority(), url.port()), (authority, port), "{text}");
-            assert_eq!(
-                RelayUrl::from_authority(authority, url.is_plain()),
-                Ok(url.clone())
-            );
+            assert_eq!(RelayUrl::from_authority(authority, url.is_plain()), Ok(url.clone()));
             assert_eq!(parse(&url.to_string()), Ok(url));
         }
         assert_eq!(parse("ws://[::1]:9").unwrap().host(), "::1");
@@ -185,12 +169,7 @@ mod tests {
 
     #[test]
     fn plain_links_stay_on_this_machine() {
-        for text in [
-            "ws://relay.example.org",
-            "ws://192.168.1.2:80",
-            "ws://[2001:db8::1]",
-            "ws://localhost.evil",
-        ] {
+        for text in ["ws://relay.example.org", "ws://192.168.1.2:80", "ws://[2001:db8::1]", "ws://localhost.evil"] {
             assert_eq!(parse(text), Err(BadRelayUrl::PlainToElsewhere), "{text}");
         }
         assert!(parse("ws://127.9.9.9").is_ok());
@@ -198,20 +177,11 @@ mod tests {
 
     #[test]
     fn everything_but_host_and_port_is_refused() {
-        for text in [
-            "wss://u@h",
-            "wss://u:p@h",
-            "wss://h/path",
-            "wss://h?q",
-            "wss://h/#f",
-        ] {
+        for text in ["wss://u@h", "wss://u:p@h", "wss://h/path", "wss://h?q", "wss://h/#f"] {
             assert_eq!(parse(text), Err(BadRelayUrl::Extras), "{text}");
         }
         assert_eq!(parse("https://h"), Err(BadRelayUrl::Scheme("https".into())));
-        assert!(matches!(
-            parse("relay.example.org"),
-            Err(BadRelayUrl::Syntax(_))
-        ));
+        assert!(matches!(parse("relay.example.org"), Err(BadRelayUrl::Syntax(_))));
         assert!(matches!(parse("wss://"), Err(BadRelayUrl::Syntax(_))));
         let long = format!("wss://{}.example.org", "a".repeat(60));
         assert_eq!(parse(&long), Err(BadRelayUrl::TooLong));
@@ -220,10 +190,7 @@ mod tests {
     #[test]
     fn a_ticket_cannot_spell_the_name_in_two_ways() {
         let other = RelayUrl::from_authority("Relay.example.org:443", false);
-        assert_eq!(
-            other,
-            Err(BadRelayUrl::NotCanonical("relay.example.org".into()))
-        );
+        assert_eq!(other, Err(BadRelayUrl::NotCanonical("relay.example.org".into())));
         assert!(RelayUrl::from_authority("h/path", false).is_err());
     }
 }

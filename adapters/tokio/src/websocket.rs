@@ -1,14 +1,12 @@
 //! What both ends of a link agree on about WebSocket: path, subprotocol, sizes.
 
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
-use homing_core::wire::MAX_RECORD;
+use homing_core::hop::MAX_MESSAGE;
 
 /// The path that a relay serves links under.
 pub const PATH: &str = "/homing/1";
 /// The subprotocol that both ends name.
 pub const SUBPROTOCOL: &str = "homing.1";
-/// The longest message on a link: the outer frame's type and channel, then one record.
-pub const MAX_MESSAGE: usize = 5 + MAX_RECORD;
 
 /// An endpoint's sizes. The library's own would cost 135 KB per idle link.
 ///

@@ -9,20 +9,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// Answers one connection's request head with what `answer` makes of its key.
-async fn answer_head(
-    io: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    answer: impl Fn(&str) -> String,
-) -> String {
+async fn answer_head(io: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: impl Fn(&str) -> String) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(io.read_u8().await.unwrap());
     }
     let head = String::from_utf8(head).unwrap();
-    let key = head
-        .lines()
-        .find_map(|l| l.strip_prefix("Sec-WebSocket-Key: "))
-        .unwrap()
-        .to_owned();
+    let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap().to_owned();
     io.write_all(answer(&key).as_bytes()).await.unwrap();
     head
 }
@@ -36,13 +29,9 @@ fn upgrade(key: &str, more: &str) -> String {
 }
 
 /// A plain listener that gives one answer; returns its URL and the request's head.
-async fn one_answer(
-    answer: impl Fn(&str) -> String + Send + 'static,
-) -> (RelayUrl, tokio::task::JoinHandle<String>) {
+async fn one_answer(answer: impl Fn(&str) -> String + Send + 'static) -> (RelayUrl, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("ws://{}", listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
     let serving = tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
         let head = answer_head(&mut tcp, answer).await;
@@ -54,70 +43,44 @@ async fn one_answer(
 
 async fn refusal(answer: impl Fn(&str) -> String + Send + 'static) -> DialError {
     let (url, _serving) = one_answer(answer).await;
-    dial(&url, &ClientTls::system(), endpoint_config())
-        .await
-        .unwrap_err()
+    dial(&url, &ClientTls::system(), endpoint_config()).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn a_relay_is_dialled_by_path_name_and_subprotocol() {
-    let (url, serving) =
-        one_answer(|key| upgrade(key, "Sec-WebSocket-Protocol: homing.1\r\n")).await;
-    let socket = dial(&url, &ClientTls::system(), endpoint_config())
-        .await
-        .unwrap();
+    let (url, serving) = one_answer(|key| upgrade(key, "Sec-WebSocket-Protocol: homing.1\r\n")).await;
+    let socket = dial(&url, &ClientTls::system(), endpoint_config()).await.unwrap();
     drop(socket);
     let head = serving.await.unwrap();
     assert!(head.starts_with("GET /homing/1 HTTP/1.1\r\n"), "{head}");
-    assert!(
-        head.contains(&format!("Host: {}\r\n", url.authority())),
-        "{head}"
-    );
-    assert!(
-        head.to_lowercase()
-            .contains("sec-websocket-protocol: homing.1\r\n"),
-        "{head}"
-    );
+    assert!(head.contains(&format!("Host: {}\r\n", url.authority())), "{head}");
+    assert!(head.to_lowercase().contains("sec-websocket-protocol: homing.1\r\n"), "{head}");
 }
 
 #[tokio::test]
 async fn what_is_no_relay_is_called_so() {
     let error = refusal(|_| "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into()).await;
-    assert!(
-        matches!(error, DialError::NotARelay { status: 404, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, DialError::NotARelay { status: 404, .. }), "{error:?}");
     let error = refusal(|key| upgrade(key, "")).await;
-    assert!(
-        matches!(error, DialError::NotARelay { status: 101, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, DialError::NotARelay { status: 101, .. }), "{error:?}");
     let error = refusal(|key| upgrade(key, "Sec-WebSocket-Protocol: other\r\n")).await;
-    assert!(
-        matches!(error, DialError::NotARelay { status: 101, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, DialError::NotARelay { status: 101, .. }), "{error:?}");
     let error = refusal(|_| "SSH-2.0-OpenSSH\r\n\r\n".into()).await;
     assert!(matches!(error, DialError::Garbled { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_full_relay_is_told_apart() {
-    let error =
-        refusal(|_| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".into()).await;
+    let error = refusal(|_| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".into()).await;
     assert!(matches!(error, DialError::Full { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn nobody_listening_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url: RelayUrl = format!("ws://{}", listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let url: RelayUrl = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
-    let error = dial(&url, &ClientTls::system(), endpoint_config())
-        .await
-        .unwrap_err();
+    let error = dial(&url, &ClientTls::system(), endpoint_config()).await.unwrap_err();
     assert!(matches!(error, DialError::Unreachable { .. }), "{error:?}");
 }
 
@@ -133,19 +96,14 @@ async fn only_a_trusted_certificate_is_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let server = certificate(dir.path());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url: RelayUrl = format!("wss://localhost:{}", listener.local_addr().unwrap().port())
-        .parse()
-        .unwrap();
+    let url: RelayUrl = format!("wss://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
     tokio::spawn(async move {
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
             let Ok(mut tls) = server.acceptor().accept(tcp).await else {
                 continue;
             };
-            answer_head(&mut tls, |key| {
-                upgrade(key, "Sec-WebSocket-Protocol: homing.1\r\n")
-            })
-            .await;
+            answer_head(&mut tls, |key| upgrade(key, "Sec-WebSocket-Protocol: homing.1\r\n")).await;
             let _ = tls.read_u8().await;
         }
     });
@@ -171,37 +129,13 @@ fn faulty_files_are_named() {
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
 
     let missing = ServerTls::from_files(dir.path().join("none.pem"), &key).unwrap_err();
-    assert!(
-        matches!(&missing, TlsError::Unreadable { path, .. } if path.ends_with("none.pem")),
-        "{missing}"
-    );
+    assert!(matches!(&missing, TlsError::Unreadable { path, .. } if path.ends_with("none.pem")), "{missing}");
     let no_cert = ServerTls::from_files(&key, &key).unwrap_err();
-    assert!(
-        matches!(
-            no_cert,
-            TlsError::Lacks {
-                what: "certificate",
-                ..
-            }
-        ),
-        "{no_cert}"
-    );
+    assert!(matches!(no_cert, TlsError::Lacks { what: "certificate", .. }), "{no_cert}");
     let no_key = ServerTls::from_files(&cert, &cert).unwrap_err();
-    assert!(
-        matches!(
-            no_key,
-            TlsError::Lacks {
-                what: "private key",
-                ..
-            }
-        ),
-        "{no_key}"
-    );
+    assert!(matches!(no_key, TlsError::Lacks { what: "private key", .. }), "{no_key}");
     let mismatch = ServerTls::from_files(&cert, other.path().join("key.pem")).unwrap_err();
-    assert!(
-        matches!(mismatch, TlsError::KeyMismatch { .. }),
-        "{mismatch}"
-    );
+    assert!(matches!(mismatch, TlsError::KeyMismatch { .. }), "{mismatch}");
 
     std::fs::write(&cert, "rotated badly").unwrap();
     assert!(server.reload().is_err());

@@ -1,0 +1,107 @@
+//! What a relay needs to be told, and why it may refuse to start.
+
+use core::fmt;
+use core::net::SocketAddr;
+use std::io;
+use std::path::PathBuf;
+
+use homing_tokio::TlsError;
+
+use crate::hub::Tap;
+
+/// Who may register a host.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// Everybody who reaches the relay; loopback only.
+    Open,
+    /// Hosts that show this operator key, kept as its hash:
+    /// [`operator_hash`](homing_core::hop::operator_hash).
+    Key([u8; 32]),
+}
+
+// The hash of a key is nothing to print.
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "Open",
+            Self::Key(_) => "Key(..)",
+        })
+    }
+}
+
+/// A certificate chain and its private key, both PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, the relay's own certificate first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// How a relay is to run.
+#[derive(Clone)]
+pub struct RelayConfig {
+    /// Where to listen; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// TLS, where no proxy in front does it.
+    pub tls: Option<TlsFiles>,
+    /// Who may register a host.
+    pub admission: Admission,
+    /// The names it is dialled by, `host[:port]` in lower case; any where there are none.
+    pub names: Vec<String>,
+    /// Links at once; more are turned away with 503.
+    pub max_links: usize,
+    /// Connections at once that are no link yet; more are dropped.
+    pub max_handshakes: usize,
+    /// Sees each forwarded record's size and direction.
+    pub tap: Option<Tap>,
+}
+
+impl RelayConfig {
+    /// A relay for this machine, or behind a proxy on it.
+    #[must_use]
+    pub const fn new(listen: SocketAddr, admission: Admission) -> Self {
+        Self { listen, tls: None, admission, names: Vec::new(), max_links: 20_000, max_handshakes: 2048, tap: None }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), RelayError> {
+        if self.admission == Admission::Open && !self.listen.ip().is_loopback() {
+            return Err(RelayError::OpenToAll { listen: self.listen });
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RelayConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayConfig")
+            .field("listen", &self.listen)
+            .field("tls", &self.tls)
+            .field("admission", &self.admission)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a relay cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RelayError {
+    /// Anybody could use it.
+    #[error("an open relay on {listen} could be used by anybody: listen on 127.0.0.1, or give it an operator key")]
+    OpenToAll {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+    /// The address is taken or not allowed.
+    #[error("cannot listen on {listen}: {error}")]
+    Listen {
+        /// The address asked for.
+        listen: SocketAddr,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}

@@ -1,0 +1,352 @@
+//! Where the links meet: the switch, and the outbox of each link.
+//!
+//! One lock guards the switch; it is held for one read's worth of messages and never across a wait.
+//! An outbox has its own lock, taken inside the switch's or alone.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::Waker;
+use core::time::Duration;
+use core::{fmt, mem};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use getrandom::SysRng;
+use homing_core::Instant;
+use homing_core::hop::{Code, DATA_HEADER_LEN, Frame, MAX_CONTROL};
+use homing_core::relay::{self, ChannelSlot, Counters, Handled, LinkId, LinkSlot, RouteSlot, Switch};
+use homing_core::wire::Writer;
+use rand_core::UnwrapErr;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::config::{Admission, RelayConfig};
+use crate::outbox::Outbox;
+
+/// First byte of a message that closes a channel.
+const CLOSED: u8 = 0x8d;
+/// The shortest time between two looks at the clock.
+const TICK: Duration = Duration::from_millis(20);
+/// The longest; the switch then learns the time of day.
+const LONG_TICK: Duration = Duration::from_secs(60);
+
+/// The outbox of one link, shared by its task and the switch.
+#[derive(Debug, Default)]
+pub(crate) struct Outlet(Mutex<Outbox>);
+
+impl Outlet {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Outbox> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One forwarded record, as an observer sees it: never its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Time since the relay started.
+    pub at: Duration,
+    /// Whether it went from the host to the device.
+    pub from_host: bool,
+    /// Its length in bytes.
+    pub bytes: usize,
+}
+
+/// Called for each forwarded record, on the thread that forwards it: be quick.
+pub type Tap = Arc<dyn Fn(Seen) + Send + Sync>;
+
+/// Everything that links share.
+pub(crate) struct Hub {
+    state: Mutex<State>,
+    started: std::time::Instant,
+    records: AtomicU64,
+    bytes: AtomicU64,
+    tap: Option<Tap>,
+    /// A deadline may have come nearer.
+    sooner: Notify,
+}
+
+struct State {
+    switch: Links,
+    outlets: Outlets,
+    /// The clock's reading that the timer sleeps until.
+    armed: Option<Instant>,
+    stopped: bool,
+}
+
+type Links = Switch<Vec<LinkSlot>, Vec<ChannelSlot>, Vec<RouteSlot>>;
+
+/// The outboxes by the slots of their links, and whom to wake once the lock is open again.
+#[derive(Default)]
+struct Outlets {
+    slots: Vec<Option<(LinkId, Arc<Outlet>)>>,
+    wakes: Vec<Waker>,
+}
+
+/// Takes a link's first message, which comes before the link has an id.
+struct First<'a>(&'a Outlet);
+
+impl relay::Outbox for First<'_> {
+    fn control(&mut self, _: LinkId, message: &[u8]) {
+        // Nobody waits for it yet.
+        let _ = self.0.lock().push_control(message);
+    }
+
+    fn hang_up(&mut self, _: LinkId, reason: Code) {
+        let _ = self.0.lock().end(close_code(reason));
+    }
+}
+
+impl Outlets {
+    fn find(&self, link: LinkId) -> Option<&Outlet> {
+        match self.slots.get(link.slot()) {
+            Some(Some((id, outlet))) if *id == link => Some(outlet),
+            _ => None,
+        }
+    }
+
+    fn insert(&mut self, link: LinkId, outlet: Arc<Outlet>) {
+        if self.slots.len() <= link.slot() {
+            self.slots.resize_with(link.slot() + 1, || None);
+        }
+        if let Some(slot) = self.slots.get_mut(link.slot()) {
+            *slot = Some((link, outlet));
+        }
+    }
+
+    fn remove(&mut self, link: LinkId) {
+        if let Some(slot) = self.slots.get_mut(link.slot()).filter(|s| s.as_ref().is_some_and(|s| s.0 == link)) {
+            *slot = None;
+        }
+    }
+
+    fn push(&mut self, link: LinkId, push: impl FnOnce(&mut Outbox) -> Option<Waker>) {
+        let waker = self.find(link).and_then(|outlet| push(&mut outlet.lock()));
+        self.wakes.extend(waker);
+    }
+}
+
+impl relay::Outbox for Outlets {
+    fn control(&mut self, link: LinkId, message: &[u8]) {
+        self.push(link, |outbox| match *message {
+            // It says that no more follows on its channel: all else may overtake data.
+            [CLOSED, a, b, c, d, ..] => outbox.push_last(u32::from_le_bytes([a, b, c, d]), message),
+            _ => outbox.push_control(message),
+        });
+    }
+
+    fn hang_up(&mut self, link: LinkId, reason: Code) {
+        self.push(link, |outbox| outbox.end(close_code(reason)));
+    }
+}
+
+/// The WebSocket close code for a link that the switch ends: the reason, in the private range.
+const fn close_code(reason: Code) -> u16 {
+    4000 + reason.to_byte() as u16
+}
+
+/// The switch's lock, held for what one read brought.
+pub(crate) struct Turn<'a> {
+    state: &'a mut State,
+    now: Instant,
+    records: u64,
+    bytes: u64,
+    seen: Option<&'a mut Vec<usize>>,
+}
+
+impl Turn<'_> {
+    /// Handles a message of a link, and forwards it where it is DATA.
+    pub(crate) fn handle(&mut self, link: LinkId, message: &mut [u8]) {
+        let State { switch, outlets, .. } = &mut *self.state;
+        match switch.handle(self.now, link, message, &mut UnwrapErr(SysRng), outlets) {
+            Ok(Handled::Done) => {}
+            Ok(Handled::Forward { to, idx }) => {
+                let len = message.len().saturating_sub(DATA_HEADER_LEN);
+                outlets.push(to, |outbox| outbox.push_data(idx, message, len));
+                self.records += 1;
+                self.bytes += len as u64;
+                if let Some(seen) = &mut self.seen {
+                    seen.push(len);
+                }
+            }
+            Err(violation) => tracing::debug!(%violation, "link hung up"),
+        }
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(config: &RelayConfig) -> Self {
+        let policy = relay::Config {
+            operator: match config.admission {
+                Admission::Open => None,
+                Admission::Key(hash) => Some(hash),
+            },
+            ..relay::Config::default()
+        };
+        let links = config.max_links;
+        let switch = Switch::new(
+            policy,
+            slots(links),
+            // Every channel has a device's link of its own.
+            slots(links),
+            slots(links.saturating_mul(2)),
+            Instant::ZERO,
+            unix_now(),
+            &mut UnwrapErr(SysRng),
+        );
+        let outlets = Outlets::default();
+        Self {
+            state: Mutex::new(State { switch, outlets, armed: None, stopped: false }),
+            started: std::time::Instant::now(),
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            tap: config.tap.clone(),
+            sooner: Notify::new(),
+        }
+    }
+
+    /// A new link; `None` where there is no room, or the relay stops.
+    pub(crate) fn attach(&self, name: &str) -> Option<(LinkId, Arc<Outlet>)> {
+        let outlet = Arc::<Outlet>::default();
+        let id = self.with(|state, now| {
+            if state.stopped {
+                return None;
+            }
+            let State { switch, outlets, .. } = state;
+            // The first message is due at once, before anybody knows the id: it goes by itself.
+            let mut first = First(&outlet);
+            let id = switch.attach(now, name, &mut UnwrapErr(SysRng), &mut first).ok()?;
+            outlets.insert(id, outlet.clone());
+            Some(id)
+        })?;
+        Some((id, outlet))
+    }
+
+    /// Ends a link on the switch's side; does nothing where it is gone.
+    pub(crate) fn detach(&self, link: LinkId) {
+        self.with(|state, _| {
+            state.outlets.remove(link);
+            state.switch.detach(link, &mut state.outlets);
+        });
+    }
+
+    /// Handles what one read of a link brought.
+    pub(crate) fn turn<R>(&self, from_host: bool, f: impl FnOnce(&mut Turn<'_>) -> R) -> R {
+        let mut seen = Vec::new();
+        let (result, records, bytes) = self.with(|state, now| {
+            let seen = self.tap.as_ref().map(|_| &mut seen);
+            let mut turn = Turn { state, now, records: 0, bytes: 0, seen };
+            let result = f(&mut turn);
+            (result, turn.records, turn.bytes)
+        });
+        if records > 0 {
+            self.records.fetch_add(records, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        if let Some(tap) = &self.tap {
+            let at = self.started.elapsed();
+            seen.into_iter().for_each(|bytes| tap(Seen { at, from_host, bytes }));
+        }
+        result
+    }
+
+    /// So many bytes of channels have left on a link.
+    pub(crate) fn sent(&self, link: LinkId, sent: &[(u32, usize)]) {
+        self.with(|state, now| {
+            for (idx, bytes) in sent {
+                state.switch.sent(now, link, *idx, *bytes, &mut state.outlets);
+            }
+        });
+    }
+
+    /// Tells every link that the relay stops, and takes no more.
+    pub(crate) fn stop(&self) {
+        let mut farewell = [0; MAX_CONTROL];
+        let mut w = Writer::new(&mut farewell);
+        let emitted = Frame::Closed { code: Code::Draining }.emit(0, &mut w);
+        debug_assert!(emitted.is_ok(), "six bytes");
+        let len = w.len();
+        let farewell = farewell.get(..len).unwrap_or_default();
+        self.with(|state, _| {
+            state.stopped = true;
+            let Outlets { slots, wakes } = &mut state.outlets;
+            for (_, outlet) in slots.iter().flatten() {
+                let mut outbox = outlet.lock();
+                wakes.extend(outbox.push_control(farewell));
+                wakes.extend(outbox.end(close_code(Code::Draining)));
+            }
+        });
+    }
+
+    /// Rings the switch's alarms, for ever.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            let next = self.with(|state, now| {
+                let State { switch, outlets, armed, .. } = state;
+                switch.set_clock(now, unix_now());
+                switch.handle_timeout(now, outlets);
+                *armed = switch.poll_timeout();
+                armed.map(|at| at.since(now))
+            });
+            tokio::select! {
+                () = sleep(next.unwrap_or(LONG_TICK).clamp(TICK, LONG_TICK)) => {}
+                () = self.sooner.notified() => {}
+            }
+        }
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.with(|state, _| state.switch.counters())
+    }
+
+    /// Records and their bytes, forwarded so far.
+    pub(crate) fn forwarded(&self) -> (u64, u64) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Bytes that wait in all outboxes.
+    pub(crate) fn queued(&self) -> usize {
+        self.with(|state, _| state.outlets.slots.iter().flatten().map(|(_, o)| o.lock().queued()).sum())
+    }
+
+    /// Time since the relay started.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut State, Instant) -> R) -> R {
+        let now = self.now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = f(&mut state, now);
+        let wakes = mem::take(&mut state.outlets.wakes);
+        let next = state.switch.poll_timeout();
+        let is_sooner = next.is_some_and(|next| state.armed.is_none_or(|armed| next < armed));
+        if is_sooner {
+            state.armed = next;
+        }
+        drop(state);
+        if is_sooner {
+            self.sooner.notify_one();
+        }
+        wakes.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+// It holds the routes' keys.
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("uptime", &self.uptime()).finish_non_exhaustive()
+    }
+}
+
+fn slots<T: Default>(count: usize) -> Vec<T> {
+    core::iter::repeat_with(T::default).take(count).collect()
+}
+
+/// Seconds since 1970; 0 where the clock stands before that.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,265 @@
+//! What waits to leave on one link: control messages first, then the channels in turns.
+//!
+//! Its size is bounded: data by the credit that the switch granted for it, control messages by
+//! [`MAX_CONTROL`]. Everything is kept as it goes to the socket, so that a small message costs a
+//! few bytes and not an allocation.
+
+use core::task::Waker;
+use std::collections::{HashMap, VecDeque};
+
+use crate::frame::{self, MAX_HEADER};
+
+/// Bytes of control messages that may wait; a peer that lets more pile up loses its link.
+const MAX_CONTROL: usize = 64 * 1024;
+/// The close code of such a link.
+pub(crate) const OVERFLOW: u16 = 1008;
+/// Small messages of one channel share a piece up to this size, in bytes.
+const PIECE: usize = 4096;
+
+/// Bytes that leave in one go, all of one channel.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// WebSocket frames.
+    pub(crate) bytes: Vec<u8>,
+    /// The channel on this link that its data belongs to.
+    pub(crate) channel: u32,
+    /// Bytes that the switch is told about once the piece has left; 0 for control messages.
+    pub(crate) charged: usize,
+}
+
+/// How a link ends, from the relay's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Not at all.
+    Open,
+    /// What waits leaves, then a close frame with this code.
+    Wanted(u16),
+    /// The close frame is on its way.
+    Said,
+}
+
+/// The queue of one link.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    control: Vec<u8>,
+    channels: HashMap<u32, VecDeque<Piece>>,
+    /// Channels with pieces, in the order of their turns.
+    turns: VecDeque<u32>,
+    /// Bytes that wait on all channels.
+    queued: usize,
+    ending: Ending,
+    /// Who writes, while there is nothing to write.
+    waker: Option<Waker>,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            control: Vec::new(),
+            channels: HashMap::new(),
+            turns: VecDeque::new(),
+            queued: 0,
+            ending: Ending::Open,
+            waker: None,
+        }
+    }
+}
+
+impl Outbox {
+    /// Queues a message of the switch. Returns whom to wake.
+    pub(crate) fn push_control(&mut self, message: &[u8]) -> Option<Waker> {
+        self.push_urgent(|control| frame::emit_message(message, control))
+    }
+
+    /// Queues the answer to a WebSocket ping. Returns whom to wake.
+    pub(crate) fn push_pong(&mut self, payload: &[u8]) -> Option<Waker> {
+        self.push_urgent(|control| frame::emit_pong(payload, control))
+    }
+
+    fn push_urgent(&mut self, emit: impl FnOnce(&mut Vec<u8>)) -> Option<Waker> {
+        if self.ending != Ending::Open {
+            return None;
+        }
+        if self.control.len() >= MAX_CONTROL {
+            self.drop_data();
+            return self.end(OVERFLOW);
+        }
+        emit(&mut self.control);
+        self.waker.take()
+    }
+
+    /// Queues a message behind the channel's data: what says that no more follows must not overtake.
+    pub(crate) fn push_last(&mut self, channel: u32, message: &[u8]) -> Option<Waker> {
+        if self.channels.contains_key(&channel) {
+            self.push_data(channel, message, 0)
+        } else {
+            self.push_control(message)
+        }
+    }
+
+    /// Queues a message of a channel; `charged` is reported once it has left. Returns whom to wake.
+    pub(crate) fn push_data(&mut self, channel: u32, message: &[u8], charged: usize) -> Option<Waker> {
+        if self.ending != Ending::Open {
+            return None;
+        }
+        let turns = &mut self.turns;
+        let queue = self.channels.entry(channel).or_insert_with(|| {
+            turns.push_back(channel);
+            VecDeque::new()
+        });
+        let need = MAX_HEADER + message.len();
+        if queue.back().is_none_or(|last| last.bytes.len() + need > PIECE) {
+            queue.push_back(Piece { bytes: Vec::with_capacity(need), channel, charged: 0 });
+        }
+        let piece = queue.back_mut()?;
+        let before = piece.bytes.len();
+        frame::emit_message(message, &mut piece.bytes);
+        piece.charged += charged;
+        self.queued += piece.bytes.len() - before;
+        self.waker.take()
+    }
+
+    /// Moves what is next into `out`, up to about `room` bytes.
+    pub(crate) fn take(&mut self, out: &mut VecDeque<Piece>, mut room: usize) {
+        if !self.control.is_empty() {
+            let bytes = core::mem::take(&mut self.control);
+            room = room.saturating_sub(bytes.len());
+            out.push_back(Piece { bytes, channel: 0, charged: 0 });
+        }
+        while room > 0 {
+            let Some(channel) = self.turns.pop_front() else { break };
+            let Some(queue) = self.channels.get_mut(&channel) else { continue };
+            if let Some(piece) = queue.pop_front() {
+                room = room.saturating_sub(piece.bytes.len());
+                self.queued -= piece.bytes.len();
+                out.push_back(piece);
+            }
+            if queue.is_empty() {
+                self.channels.remove(&channel);
+            } else {
+                self.turns.push_back(channel);
+            }
+        }
+        if let (true, Ending::Wanted(code)) = (self.turns.is_empty(), self.ending) {
+            let mut bytes = Vec::new();
+            frame::emit_close(code, &mut bytes);
+            out.push_back(Piece { bytes, channel: 0, charged: 0 });
+            self.ending = Ending::Said;
+        }
+    }
+
+    /// Gives back memory that an idle link does not need.
+    pub(crate) fn shrink(&mut self) {
+        if self.channels.is_empty() {
+            self.channels = HashMap::new();
+            self.turns = VecDeque::new();
+        }
+    }
+
+    /// Ends the link after what waits. Returns whom to wake.
+    pub(crate) fn end(&mut self, code: u16) -> Option<Waker> {
+        if self.ending == Ending::Open {
+            self.ending = Ending::Wanted(code);
+        }
+        self.waker.take()
+    }
+
+    /// Drops the data that waits: the peer is at fault or gone.
+    pub(crate) fn drop_data(&mut self) {
+        self.channels.clear();
+        self.turns.clear();
+        self.queued = 0;
+    }
+
+    pub(crate) const fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// Bytes that wait, control and data.
+    pub(crate) const fn queued(&self) -> usize {
+        self.queued + self.control.len()
+    }
+
+    pub(crate) fn set_waker(&mut self, waker: Option<Waker>) {
+        self.waker = waker;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(outbox: &mut Outbox, room: usize) -> Vec<(u32, usize)> {
+        let mut out = VecDeque::new();
+        outbox.take(&mut out, room);
+        out.iter().map(|p| (p.channel, p.charged)).collect()
+    }
+
+    #[test]
+    fn control_goes_first_and_channels_take_turns() {
+        let mut outbox = Outbox::default();
+        let large = [0; PIECE];
+        for channel in [1, 1, 1, 2, 3] {
+            outbox.push_data(channel, &large, PIECE);
+        }
+        outbox.push_control(b"credit");
+        let order: Vec<_> = taken(&mut outbox, usize::MAX).iter().map(|(c, _)| *c).collect();
+        assert_eq!(order, [0, 1, 2, 3, 1, 1]);
+        assert_eq!(outbox.queued(), 0);
+    }
+
+    #[test]
+    fn small_messages_share_a_piece() {
+        let mut outbox = Outbox::default();
+        for _ in 0..100 {
+            outbox.push_data(7, &[0; 20], 15);
+        }
+        assert_eq!(taken(&mut outbox, usize::MAX), [(7, 1500)]);
+    }
+
+    #[test]
+    fn closed_does_not_overtake_data() {
+        let mut outbox = Outbox::default();
+        outbox.push_data(1, &[0; PIECE], 9);
+        outbox.push_last(1, b"closed");
+        outbox.push_last(2, b"closed");
+        assert_eq!(taken(&mut outbox, usize::MAX), [(0, 0), (1, 9), (1, 0)]);
+    }
+
+    #[test]
+    fn a_piece_at_a_time_when_there_is_little_room() {
+        let mut outbox = Outbox::default();
+        outbox.push_data(1, &[0; PIECE], 1);
+        outbox.push_data(2, &[0; PIECE], 2);
+        assert_eq!(taken(&mut outbox, 1), [(1, 1)]);
+        assert_eq!(taken(&mut outbox, 1), [(2, 2)]);
+        assert_eq!(taken(&mut outbox, 1), []);
+    }
+
+    #[test]
+    fn a_peer_that_reads_no_control_messages_loses_its_link() {
+        let mut outbox = Outbox::default();
+        for _ in 0..10_000 {
+            outbox.push_control(&[0; 20]);
+        }
+        assert_eq!(outbox.ending(), Ending::Wanted(OVERFLOW));
+        assert!(outbox.queued() <= MAX_CONTROL + 32);
+        taken(&mut outbox, usize::MAX);
+        outbox.push_data(1, b"late", 1);
+        outbox.push_control(b"late");
+        assert_eq!((outbox.ending(), outbox.queued()), (Ending::Said, 0));
+    }
+
+    #[test]
+    fn what_waits_leaves_before_the_goodbye() {
+        let mut outbox = Outbox::default();
+        outbox.push_data(1, &[0; PIECE], 9);
+        outbox.push_last(1, b"closed");
+        outbox.end(1000);
+        assert_eq!(taken(&mut outbox, 1), [(1, 9)]);
+        assert_eq!(outbox.ending(), Ending::Wanted(1000));
+        assert_eq!(taken(&mut outbox, usize::MAX), [(1, 0), (0, 0)]);
+        assert_eq!(outbox.ending(), Ending::Said);
+        assert_eq!(taken(&mut outbox, usize::MAX), []);
+    }
+}

@@ -1,0 +1,242 @@
+//! The listener: accepts connections, answers their HTTP, and turns upgrades into links.
+
+use core::future::ready;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use homing_tokio::{Io, ServerTls, TlsError};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::{self, OnUpgrade};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{RelayConfig, RelayError};
+use crate::http::{Never, Opening, Surface};
+use crate::hub::Hub;
+use crate::link;
+use crate::status::Status;
+
+/// How long a TLS handshake may take, and then a request's head.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a connection may live without becoming a link.
+const HTTP: Duration = Duration::from_secs(30);
+/// Bytes of a request's head.
+const HEAD: usize = 8 * 1024;
+/// How long links may take to end once the relay is told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A relay that has its socket and waits to run.
+#[derive(Debug)]
+pub struct Relay {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+}
+
+/// A view of a relay, and a hand on it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RelayHandle {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    listen: SocketAddr,
+    surface: Surface,
+    tls: Option<ServerTls>,
+    hub: Arc<Hub>,
+    links: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Relay {
+    /// Takes the socket and reads the certificate.
+    ///
+    /// # Errors
+    /// [`RelayError`], which says what to change.
+    pub async fn bind(config: RelayConfig) -> Result<Self, RelayError> {
+        config.check()?;
+        let tls = match &config.tls {
+            Some(files) => Some(ServerTls::from_files(&files.cert, &files.key)?),
+            None => None,
+        };
+        let failed = |error| RelayError::Listen { listen: config.listen, error };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let shared = Arc::new(Shared {
+            listen: listener.local_addr().map_err(failed)?,
+            hub: Arc::new(Hub::new(&config)),
+            surface: Surface { names: config.names, tls: tls.is_some() },
+            tls,
+            links: Arc::new(Semaphore::new(config.max_links.min(Semaphore::MAX_PERMITS))),
+            handshakes: Arc::new(Semaphore::new(config.max_handshakes.min(Semaphore::MAX_PERMITS))),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        Ok(Self { listener, shared })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.listen
+    }
+
+    /// A view that outlives [`run`](Self::run).
+    #[must_use]
+    pub fn handle(&self) -> RelayHandle {
+        RelayHandle { shared: self.shared.clone() }
+    }
+
+    /// Serves until `shutdown` is ready, then tells every link and waits for them, 5 s at most.
+    /// Where the future is dropped instead, the links end without being waited for.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { listener, shared } = self;
+        let stop_on_drop = StopOnDrop(&shared);
+        tokio::select! {
+            () = shutdown => {}
+            () = accept_all(listener, &shared) => {}
+            () = shared.hub.keep_time() => {}
+        }
+        drop(stop_on_drop);
+        if timeout(DRAIN, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(links = shared.tasks.len(), "links did not end in time");
+        }
+    }
+}
+
+/// Ends all that a relay started.
+struct StopOnDrop<'a>(&'a Shared);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.tasks.close();
+        self.0.stop.cancel();
+        self.0.hub.stop();
+    }
+}
+
+impl RelayHandle {
+    /// Counts, as of now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let counters = self.shared.hub.counters();
+        let (forwarded_records, forwarded_bytes) = self.shared.hub.forwarded();
+        Status {
+            listen: self.shared.listen,
+            tls: self.shared.tls.is_some(),
+            uptime: self.shared.hub.uptime(),
+            links: counters.links,
+            hosts: counters.hosts,
+            channels: counters.channels,
+            parked: counters.parked,
+            refused: counters.refused,
+            forwarded_records,
+            forwarded_bytes,
+            queued_bytes: self.shared.hub.queued(),
+        }
+    }
+
+    /// Reads the certificate's files again, for new connections.
+    ///
+    /// # Errors
+    /// [`TlsError`]; the certificate read before stays in use.
+    pub fn reload_tls(&self) -> Result<(), TlsError> {
+        self.shared.tls.as_ref().map_or(Ok(()), ServerTls::reload)
+    }
+}
+
+/// Accepts for ever: no error of a single connection, and no lack of descriptors, ends a relay.
+async fn accept_all(listener: TcpListener, shared: &Arc<Shared>) {
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                pause = Duration::from_millis(5);
+                // Without room even the question costs too much to hear.
+                if let Ok(permit) = shared.handshakes.clone().try_acquire_owned() {
+                    shared.tasks.spawn(serve(shared.clone(), tcp, permit));
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections; trying again");
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as E;
+    matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::Interrupted)
+}
+
+/// What came of a connection that is to be a link.
+struct Upgraded {
+    io: Io,
+    early: Bytes,
+    opening: Opening,
+    /// Its place among the links.
+    place: OwnedSemaphorePermit,
+}
+
+async fn serve(shared: Arc<Shared>, tcp: TcpStream, permit: OwnedSemaphorePermit) {
+    // Boxed, so that a link's task does not keep the room that its beginning took.
+    let upgrading = Box::pin(shared.stop.run_until_cancelled(upgrade(&shared, tcp)));
+    let Some(Some(Upgraded { io, early, opening, place })) = upgrading.await else { return };
+    drop(permit);
+    let hub = shared.hub.clone();
+    drop(shared);
+    link::run(io, early, &opening.name, hub).await;
+    drop(place);
+}
+
+async fn upgrade(shared: &Shared, tcp: TcpStream) -> Option<Upgraded> {
+    tcp.set_nodelay(true).ok()?;
+    let io = match &shared.tls {
+        None => Io::Plain(tcp),
+        Some(tls) => {
+            let stream = timeout(HANDSHAKE, tls.acceptor().accept(tcp)).await.ok()?.ok()?;
+            Io::Tls(Box::new(stream.into()))
+        }
+    };
+    timeout(HTTP, speak_http(shared, io)).await.ok()?
+}
+
+async fn speak_http(shared: &Shared, io: Io) -> Option<Upgraded> {
+    let agreed: Mutex<Option<(OnUpgrade, Opening, OwnedSemaphorePermit)>> = Mutex::new(None);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let place = shared.links.clone().try_acquire_owned();
+        let (answer, opening) = shared.surface.answer(&request, place.is_ok());
+        if let (Some(opening), Ok(place)) = (opening, place) {
+            let upgrade = upgrade::on(&mut request);
+            *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, opening, place));
+        }
+        ready(Ok::<Response<_>, Never>(answer))
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HANDSHAKE)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection ended before it was a link");
+    }
+    let (upgrade, opening, place) = agreed.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<Io>>().ok()?;
+    Some(Upgraded { io: parts.io.into_inner(), early: parts.read_buf, opening, place })
+}
