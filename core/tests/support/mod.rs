@@ -1,5 +1,7 @@
 //! What several test files need: vectors from disk, scripted randomness.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+
+pub mod ends;
 
 use core::convert::Infallible;
 use std::path::Path;
