@@ -1,0 +1,73 @@
+//! tokio's clock, and tunnel streams with tokio's traits.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::io;
+use std::sync::OnceLock;
+use std::time;
+
+use homing_core::Instant;
+use homing_driver::{Clock, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// The monotonic clock of this process, waited for by tokio.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokioClock;
+
+fn origin() -> time::Instant {
+    static ORIGIN: OnceLock<time::Instant> = OnceLock::new();
+    *ORIGIN.get_or_init(time::Instant::now)
+}
+
+impl Clock for TokioClock {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(origin().elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn sleep_until(&self, at: Instant) -> Sleep {
+        // The microsecond that the core counts in is cut off; never wake just before it.
+        let delay = core::time::Duration::from_micros(at.as_micros().saturating_add(1));
+        tokio::time::sleep_until((origin() + delay).into())
+    }
+}
+
+/// A tunnel stream with tokio's [`AsyncRead`] and [`AsyncWrite`]. Shutting down ends the way out;
+/// dropping lets go of both ways.
+#[derive(Debug)]
+pub struct TunnelStream(Stream);
+
+impl TunnelStream {
+    /// Lets go of the stream with a code of [`homing_core::mux::reset`], or one from 256 on.
+    pub fn abort(self, code: u16) {
+        self.0.abort(code);
+    }
+}
+
+impl From<Stream> for TunnelStream {
+    fn from(stream: Stream) -> Self {
+        Self(stream)
+    }
+}
+
+impl AsyncRead for TunnelStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read(cx, buf.initialize_unfilled()).map_ok(|len| buf.advance(len))
+    }
+}
+
+impl AsyncWrite for TunnelStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.finish())
+    }
+}
