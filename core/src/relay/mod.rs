@@ -52,8 +52,9 @@ impl LinkId {
 
 /// Where the switch's answers go.
 pub trait Outbox {
-    /// Send this message on the link, in order with the DATA forwarded to it. At most
-    /// [`MAX_CONTROL`](crate::hop::MAX_CONTROL) bytes.
+    /// Send this message on the link, in order with other control messages. CLOSED must not
+    /// overtake DATA that was forwarded before it; all else may, and should where much DATA waits.
+    /// At most [`MAX_CONTROL`](crate::hop::MAX_CONTROL) bytes.
     fn control(&mut self, link: LinkId, message: &[u8]);
 
     /// Send what is queued for the link, then end it. The switch has forgotten it already.

@@ -45,6 +45,7 @@ pub struct LinkSlot {
 }
 
 /// What a link is.
+#[expect(clippy::large_enum_variant, reason = "any slot may become a host's, and there is no heap")]
 pub(super) enum Role {
     Free,
     Greeted { ephemeral: Identity },
@@ -232,5 +233,36 @@ impl Hooked<GROUP> for ChannelSlot {
 impl Default for Hook {
     fn default() -> Self {
         Self::FREE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_small() {
+        assert!(size_of::<LinkSlot>() <= 1024, "{}", size_of::<LinkSlot>());
+        assert!(size_of::<ChannelSlot>() <= 256, "{}", size_of::<ChannelSlot>());
+    }
+
+    #[test]
+    fn the_denials_that_end_first_make_room() {
+        let mut host = Host::new([0; 16], [Secret::new([0; 32]), Secret::new([1; 32])]);
+        for n in 0..=DENIED as u8 {
+            host.deny([n; 8], 100 + u32::from(n));
+        }
+        host.deny([1; 8], 500);
+        assert!(!host.is_denied(&[0; 8], 0));
+        assert!(host.is_denied(&[1; 8], 499) && !host.is_denied(&[1; 8], 500));
+        assert!(host.is_denied(&[DENIED as u8; 8], 0));
+    }
+
+    #[test]
+    fn numbers_of_channels_lead_back_to_their_slots() {
+        for (slot, generation, mask) in [(0, 1, 0), (5, 4097, 0xdead_beef), (MAX_CHANNELS - 1, u32::MAX, u32::MAX)] {
+            assert_eq!(slot_of(channel_idx(slot, generation, mask), mask), slot);
+        }
+        assert_ne!(channel_idx(5, 1, 9), channel_idx(5, 2, 9));
     }
 }
