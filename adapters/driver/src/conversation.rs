@@ -78,10 +78,6 @@ impl Conversation {
         }
     }
 
-    pub(crate) const fn key(&self) -> u64 {
-        self.key
-    }
-
     pub(crate) const fn channel(&mut self) -> &mut Chan {
         &mut self.channel
     }

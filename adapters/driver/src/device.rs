@@ -1,5 +1,6 @@
 //! A device's end of a link: dial, handshake, one conversation.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use async_tungstenite::WebSocketStream;
@@ -16,6 +17,7 @@ use crate::conversation::{Conversation, DEVICE_STREAMS, Notice, Paired};
 use crate::drive::{Clock, Side, drive};
 use crate::ended::Ended;
 use crate::pipe::Pipe;
+use crate::pulse::Pulse;
 use crate::stream::Stream;
 use crate::{LEAST_CREDIT, random};
 
@@ -88,6 +90,7 @@ pub(crate) enum Command {
 #[derive(Clone, Debug)]
 pub struct Opener {
     bell: Arc<Bell<Command>>,
+    pulse: Pulse,
 }
 
 impl Opener {
@@ -97,6 +100,12 @@ impl Opener {
         let pipe = Pipe::new(0, self.bell.clone());
         self.bell.command(Command::Open(pipe.clone())).ok()?;
         Some(Stream::new(pipe))
+    }
+
+    /// The last measured round trip to the host, through the relay.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.pulse.read()
     }
 
     /// Ends the call after telling the host.
@@ -129,6 +138,7 @@ where
         notices: Vec::new(),
         ended: None,
         blocked: false,
+        pulse: Pulse::default(),
     };
     let ended = drive(socket, clock, &bell, &mut device).await;
     for command in bell.close() {
@@ -179,6 +189,7 @@ struct Device<'a, T> {
     ended: Option<Ended>,
     /// The relay's credit is used up.
     blocked: bool,
+    pulse: Pulse,
 }
 
 impl<T: Caller> Device<'_, T> {
@@ -224,6 +235,7 @@ impl<T: Caller> Device<'_, T> {
             }
             Phase::Talking(mut conversation, check, root) => {
                 let heard = conversation.handle(now, body, &mut self.notices);
+                self.pulse.write(conversation.channel_ref().round_trip());
                 self.phase = Phase::Talking(conversation, check, root);
                 // What was said before an error was said.
                 let noticed = self.notice(now);
@@ -237,13 +249,13 @@ impl<T: Caller> Device<'_, T> {
         for notice in core::mem::take(&mut self.notices) {
             let Phase::Talking(conversation, check, root) = &mut self.phase else { return Ok(()) };
             match notice {
-                Notice::Established => self.caller.established(Opener { bell: self.bell.clone() }),
+                Notice::Established => self.caller.established(Opener { bell: self.bell.clone(), pulse: self.pulse.clone() }),
                 Notice::PairPending { seconds } => self.caller.pending(*check, seconds),
                 Notice::Paired(paired) => {
                     let Some(root) = root.take() else { continue };
                     self.caller.paired(paired, root).map_err(Ended::Storage)?;
                     conversation.channel().acknowledge_pairing(now)?;
-                    self.caller.established(Opener { bell: self.bell.clone() });
+                    self.caller.established(Opener { bell: self.bell.clone(), pulse: self.pulse.clone() });
                 }
                 Notice::Capability(capability) => self.caller.capability(&capability),
                 Notice::Closed { scope, code, text } => return Err(Ended::Closed { scope, code, text }),

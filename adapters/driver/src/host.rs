@@ -1,6 +1,7 @@
 //! A host's end of a link: many channels, each with a device.
 
 use core::fmt;
+use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,7 @@ use crate::conversation::{Conversation, HOST_STREAMS, Notice};
 use crate::drive::{Clock, Side, drive};
 use crate::ended::Ended;
 use crate::pipe::Pipe;
+use crate::pulse::Pulse;
 use crate::stream::Stream;
 use crate::{LEAST_CREDIT, random};
 
@@ -137,6 +139,7 @@ pub(crate) enum Command {
 #[derive(Clone, Debug)]
 pub struct Registrar {
     bell: Arc<Bell<Command>>,
+    pulse: Pulse,
 }
 
 impl Registrar {
@@ -149,6 +152,12 @@ impl Registrar {
     /// Asks the relay to turn a capability away until then, in Unix seconds.
     pub fn deny(&self, capability: CapId, until: u32) {
         let _ = self.bell.command(Command::Deny(capability, until));
+    }
+
+    /// The last measured round trip to the relay.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.pulse.read()
     }
 
     /// Ends the link.
@@ -220,6 +229,7 @@ where
         next_timeout: None,
         notices: Vec::new(),
         ended: None,
+        pulse: Pulse::default(),
     };
     let ended = drive(socket, clock, &bell, &mut host).await;
     bell.close();
@@ -266,13 +276,10 @@ struct Host<'a, G: Gate> {
     next_timeout: Option<Instant>,
     notices: Vec<Notice>,
     ended: Option<Ended>,
+    pulse: Pulse,
 }
 
 impl<G: Gate> Host<'_, G> {
-    fn session(&self, slot: &Slot<G::Visitor>) -> Session {
-        Session { key: slot.key, cut: slot.cut.clone(), bell: self.bell.clone() }
-    }
-
     fn knock(&mut self, idx: u32, channel_id: ChannelId) {
         if self.channels.len() >= CHANNELS || !self.turnstile.is_new(&channel_id) {
             self.link.refuse(idx, Code::Busy);
@@ -349,7 +356,7 @@ impl<G: Gate> Host<'_, G> {
             State::AwaitHello | State::Reply(..) => Err(Ended::Violation(hop::Violation::Unexpected)),
         };
         for notice in notices.drain(..) {
-            self.notice(now, idx, notice);
+            self.notice(idx, notice);
         }
         self.notices = notices;
         if let Err(ended) = heard {
@@ -358,7 +365,7 @@ impl<G: Gate> Host<'_, G> {
         self.queue(idx);
     }
 
-    fn notice(&mut self, now: Instant, idx: u32, notice: Notice) {
+    fn notice(&mut self, idx: u32, notice: Notice) {
         let Some(slot) = self.channels.get_mut(&idx) else { return };
         let session = Session { key: slot.key, cut: slot.cut.clone(), bell: self.bell.clone() };
         let State::Talking(talk) = &mut slot.state else { return };
@@ -384,7 +391,6 @@ impl<G: Gate> Host<'_, G> {
             Notice::Incoming(stream) => self.gate.incoming(visitor, stream),
             Notice::Closed { .. } | Notice::PairPending { .. } | Notice::Paired(_) | Notice::Capability(_) => {}
         }
-        let _ = now;
     }
 
     /// Tells the device that it is not answered, then closes.
@@ -498,9 +504,15 @@ impl<G: Gate> Side for Host<'_, G> {
     type Command = Command;
 
     fn handle(&mut self, now: Instant, message: &[u8]) -> Result<(), Ended> {
-        let Some(event) = self.link.handle(now, message)? else { return Ok(()) };
+        let Some(event) = self.link.handle(now, message)? else {
+            self.pulse.write(self.link.round_trip());
+            return Ok(());
+        };
         match event {
-            hop::host::Event::Registered { .. } => self.gate.registered(Registrar { bell: self.bell.clone() }),
+            hop::host::Event::Registered { .. } => {
+                let link = Registrar { bell: self.bell.clone(), pulse: self.pulse.clone() };
+                self.gate.registered(link);
+            },
             hop::host::Event::Incoming { idx, channel_id, .. } => self.knock(idx, channel_id),
             hop::host::Event::Data { idx, body } => {
                 let len = body.len();

@@ -14,6 +14,7 @@ mod drive;
 mod ended;
 pub mod host;
 mod pipe;
+mod pulse;
 mod stream;
 mod wire;
 
