@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use homing_core::hop::{self, Code, DEVICE_IDX, EARLY_CREDIT, Frame, Kind};
-use homing_core::relay::Config;
+use homing_core::relay::{Config, Handled};
 
 use crate::world::World;
 
@@ -65,7 +65,7 @@ fn a_device_that_does_not_read_stops_its_host() {
     assert_eq!(world.devices[other].heard, b"still here");
 
     world.devices[slow].reads = true;
-    let unread = std::mem::take(&mut world.devices[slow].unread);
+    let unread = core::mem::take(&mut world.devices[slow].unread);
     world.devices[slow].link.processed(world.now, unread);
     world.pump();
     assert!(world.hosts[host].link.credit(to_slow) >= 64 * 1024, "reading makes room");
@@ -181,4 +181,38 @@ fn a_device_closes_its_channel() {
     assert_eq!(world.hosts[host].closed, [(idx, Code::Normal)]);
     assert_eq!(world.net.link(world.devices[device].id).hung_up, Some(Code::Normal));
     assert_eq!(world.switch.counters().links, 1);
+}
+
+#[test]
+fn a_late_message_of_a_closed_channel_does_the_next_one_no_harm() {
+    // One slot for channels: the next has the place of the last, and another number.
+    let mut world = World::sized(Config::default(), 8, 1, 8);
+    let host = world.host(1);
+    world.pump();
+    let before = world.device(world.dial_to(1));
+    world.pump();
+    let old = world.channel_of(host, before);
+    world.devices[before].link.close(Code::Normal);
+    world.pump();
+    let device = world.device(world.dial_to(1));
+    world.pump();
+    let new = world.channel_of(host, device);
+    assert_ne!(old, new);
+    let id = world.hosts[host].id;
+    let reserved = world.switch.counters();
+    for late in [Frame::Data(b"late"), Frame::Credit { bytes: 1 << 20 }, Frame::Closed { code: Code::Gone }] {
+        assert_eq!(world.raw(id, old, &late), Ok(Handled::Done));
+    }
+    assert!(world.device_sends(device, &[0; 4096]));
+    world.net.link(id).stalled = true;
+    for _ in 0..100 {
+        world.switch.sent(world.now, id, old, 65_536, &mut world.net);
+    }
+    let sent: usize = core::iter::repeat_with(|| usize::from(world.device_sends(device, &[0; 4096]))).take(99).sum();
+    assert_eq!((sent + 1) * 4096, 65_536, "one window and no more");
+    assert_eq!(world.switch.counters().reserved, reserved.reserved);
+    world.net.link(id).stalled = false;
+    world.pump();
+    assert_eq!(world.hosts[host].heard[&new].len(), 65_536);
+    assert_eq!(world.devices[device].closed, None);
 }

@@ -129,8 +129,8 @@ impl World {
 
     pub(crate) fn sized(config: Config, links: usize, channels: usize, routes: usize) -> Self {
         let mut rng = TestRng(7);
-        let links = std::iter::repeat_with(LinkSlot::default).take(links).collect();
-        let channels = std::iter::repeat_with(ChannelSlot::default).take(channels).collect();
+        let links = core::iter::repeat_with(LinkSlot::default).take(links).collect();
+        let channels = core::iter::repeat_with(ChannelSlot::default).take(channels).collect();
         let switch = Switch::new(config, links, channels, vec![RouteSlot::default(); routes], at(0), UNIX, &mut rng);
         let net = Net::default();
         Self { switch, rng, now: at(0), delay: Duration::ZERO, net, hosts: Vec::new(), devices: Vec::new() }
