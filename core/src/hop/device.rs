@@ -1,5 +1,5 @@
 //! A device's side of its link: dials one host and carries one channel, number
-//! [`DEVICE_IDX`](super::DEVICE_IDX).
+//! [`DEVICE_IDX`].
 //!
 //! ```text
 //! new -> HELLO -> DIAL or DIAL_PAIR -> OPENED -> open -> close or CLOSED -> over
