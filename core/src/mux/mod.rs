@@ -425,8 +425,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             {
                 stream.sending = Sending::Done;
             }
-            if stream.receiving == Receiving::Open
-                && let Some(limit) = stream.recv.due_on_consumption()
+            if let Some(limit) = stream.credit_due()
                 && (Frame::StreamCredit { id, received: stream.recv.received(), limit }).emit(w).is_ok()
             {
                 stream.recv.announce(limit);

@@ -58,9 +58,12 @@ impl Stream {
     }
 
     pub(super) fn owes_control(&self) -> bool {
-        matches!(self.sending, Sending::Reset(_))
-            || self.stop.is_some()
-            || (self.receiving == Receiving::Open && self.recv.due_on_consumption().is_some())
+        matches!(self.sending, Sending::Reset(_)) || self.stop.is_some() || self.credit_due().is_some()
+    }
+
+    /// The limit to announce, if it is time: not to a peer that was told to stop.
+    pub(super) fn credit_due(&self) -> Option<u64> {
+        if self.receiving == Receiving::Open && !self.released { self.recv.due_on_consumption() } else { None }
     }
 
     pub(super) fn is_over(&self) -> bool {
