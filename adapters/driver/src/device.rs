@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_tungstenite::WebSocketStream;
 use futures_io::{AsyncRead, AsyncWrite};
 use homing_core::Instant;
-use homing_core::channel::{Channel, Config, code};
+use homing_core::channel::{self, Channel, Config, PHASE_TIME, code};
 use homing_core::crypto::{Identity, Psk, PublicKey, Secret};
 use homing_core::handshake::{self, AwaitReply, CheckWords, HELLO_MAX, Kind, RouteId, Suite, parse_failure};
 use homing_core::hop::{self, Code, DATA_HEADER_LEN, DeviceLink, Purpose};
@@ -138,6 +138,7 @@ where
         notices: Vec::new(),
         ended: None,
         blocked: false,
+        deadline: None,
         pulse: Pulse::default(),
     };
     let ended = drive(socket, clock, &bell, &mut device).await;
@@ -189,11 +190,14 @@ struct Device<'a, T> {
     ended: Option<Ended>,
     /// The relay's credit is used up.
     blocked: bool,
+    /// By when the host must have answered the handshake.
+    deadline: Option<Instant>,
     pulse: Pulse,
 }
 
 impl<T: Caller> Device<'_, T> {
-    fn begin(&mut self, channel_id: [u8; 16]) -> Result<(), Ended> {
+    fn begin(&mut self, now: Instant, channel_id: [u8; 16]) -> Result<(), Ended> {
+        self.deadline = Some(now + PHASE_TIME);
         let kind = match &self.kind {
             Want::Pair { ticket, .. } => Kind::Pair { ticket },
             Want::Connect { route, psk, .. } => Kind::Connect { route, psk },
@@ -230,6 +234,7 @@ impl<T: Caller> Device<'_, T> {
                     Want::Connect { token, .. } => (Channel::connect(&keys, token.expose(), &self.config, now), None),
                 };
                 let conversation = Conversation::new(0, channel, self.bell.clone());
+                self.deadline = None;
                 self.phase = Phase::Talking(conversation, exports.check, root);
                 Ok(())
             }
@@ -289,7 +294,7 @@ impl<T: Caller> Side for Device<'_, T> {
         }
         let Some(event) = self.link.handle(now, message)? else { return Ok(()) };
         match event {
-            hop::device::Event::Opened { channel_id } => self.begin(channel_id),
+            hop::device::Event::Opened { channel_id } => self.begin(now, channel_id),
             hop::device::Event::Data { body } => {
                 let len = body.len();
                 let result = self.handle_body(now, body);
@@ -327,6 +332,9 @@ impl<T: Caller> Side for Device<'_, T> {
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Ended> {
         self.link.handle_timeout(now).map_err(Ended::Silent)?;
+        if self.deadline.is_some_and(|at| now >= at) {
+            return Err(Ended::Channel(channel::Error::Timeout));
+        }
         if let Phase::Talking(conversation, ..) = &mut self.phase
             && conversation.channel().poll_timeout().is_some_and(|at| now >= at)
         {
@@ -341,7 +349,7 @@ impl<T: Caller> Side for Device<'_, T> {
             Phase::Talking(conversation, ..) => conversation.channel_ref().poll_timeout(),
             _ => None,
         };
-        [self.link.poll_timeout(), channel].into_iter().flatten().min()
+        [self.link.poll_timeout(), self.deadline, channel].into_iter().flatten().min()
     }
 
     fn poll_message(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended> {

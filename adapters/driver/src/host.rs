@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_tungstenite::WebSocketStream;
 use futures_io::{AsyncRead, AsyncWrite};
 use homing_core::Instant;
-use homing_core::channel::{Channel, Config};
+use homing_core::channel::{Channel, Config, PHASE_TIME};
 use homing_core::crypto::{Identity, Psk, Secret};
 use homing_core::handshake::{
     self, ChannelId, CheckWords, ConnectKnock, Failure, HELLO_MAX, Knock, PairKnock, REPLY_MAX, Turnstile, emit_failure,
@@ -243,6 +243,8 @@ struct Slot<V> {
     channel_id: ChannelId,
     cut: Arc<AtomicBool>,
     visitor: Option<V>,
+    /// By when the first message must have come, or the last one have gone.
+    deadline: Instant,
     state: State,
     /// Stands in the queue of those that may have something to say.
     queued: bool,
@@ -280,7 +282,7 @@ struct Host<'a, G: Gate> {
 }
 
 impl<G: Gate> Host<'_, G> {
-    fn knock(&mut self, idx: u32, channel_id: ChannelId) {
+    fn knock(&mut self, now: Instant, idx: u32, channel_id: ChannelId) {
         if self.channels.len() >= CHANNELS || !self.turnstile.is_new(&channel_id) {
             self.link.refuse(idx, Code::Busy);
             return;
@@ -292,12 +294,14 @@ impl<G: Gate> Host<'_, G> {
             channel_id,
             cut: Arc::default(),
             visitor: None,
+            deadline: now + PHASE_TIME,
             state: State::AwaitHello,
             queued: false,
         };
         if let Some(old) = self.channels.insert(idx, slot) {
             self.farewell(old);
         }
+        self.note_timeout(idx);
     }
 
     /// The first message of a channel, checked in the order of protocol 6.4.
@@ -379,7 +383,11 @@ impl<G: Gate> Host<'_, G> {
                         let _ = talk.conversation.channel().offer_capability(capability.to_bytes().expose());
                     }
                     Ok(None) => {}
-                    Err(code) => talk.conversation.channel().close(Scope::Session, code, ""),
+                    Err(code) => {
+                        slot.cut.store(true, Ordering::SeqCst);
+                        talk.conversation.channel().close(Scope::Session, code, "");
+                        talk.conversation.cut();
+                    }
                 }
             }
             Notice::PairRequested { platform, name } => {
@@ -388,6 +396,8 @@ impl<G: Gate> Host<'_, G> {
                     self.gate.pair_requested(visitor, request, session);
                 }
             }
+            // Streams that came along with a token which was refused after all go nowhere.
+            Notice::Incoming(_) if slot.cut.load(Ordering::SeqCst) => {}
             Notice::Incoming(stream) => self.gate.incoming(visitor, stream),
             Notice::Closed { .. } | Notice::PairPending { .. } | Notice::Paired(_) | Notice::Capability(_) => {}
         }
@@ -495,7 +505,7 @@ impl<V> Slot<V> {
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Reply(_, talk) | State::Talking(talk) => talk.conversation.channel_ref().poll_timeout(),
-            State::AwaitHello | State::Leaving(..) => None,
+            State::AwaitHello | State::Leaving(..) => Some(self.deadline),
         }
     }
 }
@@ -513,7 +523,7 @@ impl<G: Gate> Side for Host<'_, G> {
                 let link = Registrar { bell: self.bell.clone(), pulse: self.pulse.clone() };
                 self.gate.registered(link);
             },
-            hop::host::Event::Incoming { idx, channel_id, .. } => self.knock(idx, channel_id),
+            hop::host::Event::Incoming { idx, channel_id, .. } => self.knock(now, idx, channel_id),
             hop::host::Event::Data { idx, body } => {
                 let len = body.len();
                 match self.channels.get(&idx).map(|slot| &slot.state) {
@@ -602,13 +612,16 @@ impl<G: Gate> Side for Host<'_, G> {
         let due: Vec<u32> = self.channels.keys().copied().collect();
         for idx in due {
             let Some(slot) = self.channels.get_mut(&idx) else { continue };
-            if slot.poll_timeout().is_some_and(|at| now >= at)
-                && let State::Talking(talk) = &mut slot.state
-            {
-                if let Err(error) = talk.conversation.channel().handle_timeout(now) {
-                    tracing::debug!(%error, "channel ended");
+            if slot.poll_timeout().is_some_and(|at| now >= at) {
+                match &mut slot.state {
+                    State::Reply(_, talk) | State::Talking(talk) => {
+                        if let Err(error) = talk.conversation.channel().handle_timeout(now) {
+                            tracing::debug!(%error, "channel ended");
+                        }
+                        self.queue(idx);
+                    }
+                    State::AwaitHello | State::Leaving(..) => self.drop_channel(idx, Code::Timeout),
                 }
-                self.queue(idx);
             }
             self.note_timeout(idx);
         }

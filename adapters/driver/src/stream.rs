@@ -30,6 +30,11 @@ impl Stream {
         self.code = code;
     }
 
+    /// From now on, dropping the stream before its end lets go of it with this code.
+    pub const fn abort_with(&mut self, code: u16) {
+        self.code = code;
+    }
+
     /// Reads without pinning.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.pipe.poll_read(cx, buf)

@@ -44,6 +44,11 @@ impl TunnelStream {
     pub fn abort(self, code: u16) {
         self.0.abort(code);
     }
+
+    /// From now on, dropping the stream before its end lets go of it with this code.
+    pub const fn abort_with(&mut self, code: u16) {
+        self.0.abort_with(code);
+    }
 }
 
 impl From<Stream> for TunnelStream {

@@ -1,0 +1,259 @@
+//! Pairing dialogs: a ticket that lives as long as somebody looks at it.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use homing_core::channel::{CONFIRM_TIME, code};
+use homing_core::crypto::{PublicKey, Secret};
+use homing_core::handshake::Suite;
+use homing_core::pairing::{self, Flags, Refused, TICKET_LIFE, Ticket, TicketId, rendezvous_hash};
+use homing_driver::Clock;
+use homing_driver::host::{PairRequest, Session, Welcome};
+use homing_local::clock::unix_now;
+use homing_tokio::TokioClock;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::registry::{Device, MAX_DEVICES};
+use crate::shared::Shared;
+
+/// How a pairing is to go.
+#[derive(Clone, Copy, Debug)]
+pub struct PairOptions {
+    /// Whether somebody is asked before the device is taken in.
+    pub confirm: bool,
+    /// How long the link lives, at most 5 minutes.
+    pub life: Duration,
+}
+
+impl Default for PairOptions {
+    fn default() -> Self {
+        Self { confirm: false, life: TICKET_LIFE }
+    }
+}
+
+/// What happens while a pairing link is open.
+#[derive(Debug)]
+pub enum PairEvent {
+    /// A device asks: compare the check words and answer.
+    Confirm {
+        /// What the device calls itself.
+        name: String,
+        /// What the device shows too.
+        check: String,
+        /// The answer.
+        answer: oneshot::Sender<bool>,
+    },
+    /// A device was taken in: the link is used up.
+    Paired {
+        /// The device's id.
+        id: String,
+        /// The device's name.
+        name: String,
+    },
+    /// Somebody said no: the link is burnt.
+    Denied,
+    /// The link expired.
+    Expired,
+}
+
+/// Why there is no pairing link.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PairError {
+    /// Too many are open.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The host has no relay.
+    #[error("the host has no relay; start it with `homing host start --relay URL`")]
+    NoRelay,
+    /// The host may not be reached.
+    #[error("the host is disabled; enable it with `homing host enable`")]
+    Disabled,
+    /// The relay's name does not fit a link.
+    #[error("the relay's name does not fit into a pairing link: {0}")]
+    Ticket(#[from] pairing::TicketError),
+}
+
+/// An open pairing link. Dropping it cancels the link.
+pub struct PairDialog {
+    shared: Arc<Shared>,
+    id: TicketId,
+    rv_hash: [u8; 16],
+    ticket: Ticket,
+    ends: Instant,
+    events: mpsc::Receiver<PairEvent>,
+    over: bool,
+}
+
+impl core::fmt::Debug for PairDialog {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PairDialog").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl PairDialog {
+    pub(crate) fn open(shared: &Arc<Shared>, options: PairOptions) -> Result<Self, PairError> {
+        if !*shared.enabled.borrow() {
+            return Err(PairError::Disabled);
+        }
+        let life = options.life.min(TICKET_LIFE);
+        let now = TokioClock.now();
+        let mut inner = shared.lock();
+        // A relay that is connected now, else the first: it may be back before the link expires.
+        let place = inner.registrars.iter().position(Option::is_some).unwrap_or(0);
+        let relay = shared.relays.get(place).ok_or(PairError::NoRelay)?;
+        let flags = Flags { confirm: options.confirm, in_band: false, plain: relay.is_plain() };
+        let expiry = u32::try_from(unix_now().saturating_add(life.as_secs())).unwrap_or(u32::MAX);
+        let ticket = Ticket::issue(
+            shared.suite,
+            flags,
+            expiry,
+            shared.identity.public(),
+            relay.authority(),
+            &mut crate::random(),
+        )?;
+        let id = inner.office.issue(&ticket, now, life)?;
+        let (sender, events) = mpsc::channel(4);
+        inner.dialogs.insert(id, sender);
+        drop(inner);
+        let rv_hash = rendezvous_hash(&ticket.secrets().rendezvous);
+        shared.announce_slot(rv_hash, u16::try_from(life.as_secs()).unwrap_or(u16::MAX));
+        let ends = Instant::now() + life;
+        Ok(Self { shared: shared.clone(), id, rv_hash, ticket, ends, events, over: false })
+    }
+
+    /// `homing://pair/…`
+    #[must_use]
+    pub fn link(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail, and a ticket of ours fits.
+        let _ = self.ticket.write_link(&mut text);
+        text
+    }
+
+    /// `https://RELAY/pair#…`
+    #[must_use]
+    pub fn web_link(&self) -> String {
+        let mut text = String::new();
+        let _ = self.ticket.write_web_link(&mut text);
+        text
+    }
+
+    /// When the link expires, in Unix seconds.
+    #[must_use]
+    pub const fn expires_at(&self) -> u32 {
+        self.ticket.expiry
+    }
+
+    /// What happens next; none after the dialog's end.
+    pub async fn next(&mut self) -> Option<PairEvent> {
+        if self.over {
+            return None;
+        }
+        let event = tokio::select! {
+            event = self.events.recv() => event.unwrap_or(PairEvent::Expired),
+            () = sleep_until(self.ends) => PairEvent::Expired,
+        };
+        self.over = !matches!(event, PairEvent::Confirm { .. });
+        Some(event)
+    }
+}
+
+impl Drop for PairDialog {
+    fn drop(&mut self) {
+        let mut inner = self.shared.lock();
+        inner.dialogs.remove(&self.id);
+        // A device that was taken in may still finish a pairing whose end it did not hear of.
+        if !matches!(inner.office.state(self.id), Some(pairing::TicketState::Consumed(_))) {
+            inner.office.cancel(self.id);
+            drop(inner);
+            self.shared.announce_slot(self.rv_hash, 0);
+        }
+    }
+}
+
+/// Who asks to be taken in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) ticket: TicketId,
+    pub(crate) key: PublicKey,
+    pub(crate) suite: Suite,
+}
+
+/// Takes a device in, or not: asks where the ticket says so, then exactly one device wins the
+/// ticket, its record reaches the disk, and only then does it hear of it.
+pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: PairRequest, session: Session) {
+    let dialog = shared.lock().dialogs.get(&candidate.ticket).cloned();
+    let confirms = shared.lock().office.confirms(candidate.ticket);
+    if confirms && !confirm(dialog.as_ref(), &request, &session).await {
+        shared.lock().office.cancel(candidate.ticket);
+        session.close(code::DENIED);
+        if let Some(dialog) = dialog {
+            let _ = dialog.try_send(PairEvent::Denied);
+        }
+        tracing::warn!("pairing denied: somebody else may have seen the link");
+        return;
+    }
+    let _one_at_a_time = shared.pairing.lock().await;
+    let name = if request.name.trim().is_empty() { "unnamed device".into() } else { request.name };
+    let committed = shared.lock().office.commit(candidate.ticket, &candidate.key, TokioClock.now());
+    if let Err(refused) = committed {
+        tracing::info!(%refused, "pairing refused");
+        return session.close(code::TICKET_USED);
+    }
+    let token = Secret::<40>::random(&mut crate::random());
+    let id = token.expose().first_chunk::<8>().copied().unwrap_or_default();
+    let device =
+        Device::new(id, name.clone(), request.platform, candidate.key, candidate.suite, request.device_root, token.expose());
+    let text_id = device.id.clone();
+    let stored = tokio::task::spawn_blocking({
+        let shared = shared.clone();
+        move || {
+            shared.persist(|state| {
+                state.devices.retain(|known| known.key != candidate.key);
+                let fits = state.devices.len() < MAX_DEVICES;
+                if fits {
+                    state.devices.push(device);
+                }
+                fits
+            })
+        }
+    })
+    .await;
+    match stored {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => {
+            tracing::warn!("there are {MAX_DEVICES} devices already; revoke one");
+            shared.lock().office.roll_back(candidate.ticket);
+            return session.close(code::LIMIT);
+        }
+        failed => {
+            if let Ok(Err(error)) = failed {
+                tracing::error!(%error, "cannot store the new device");
+            }
+            shared.lock().office.roll_back(candidate.ticket);
+            return session.close(code::INTERNAL);
+        }
+    }
+    let (capability, host_name) = {
+        let mut inner = shared.lock();
+        (shared.mint(&mut inner, &text_id), inner.state.name.clone())
+    };
+    session.welcome(Welcome { device_id: id, token, route_id: shared.route_id, capability, host_name });
+    tracing::info!(device = text_id, "device paired");
+    if let Some(dialog) = dialog {
+        let _ = dialog.try_send(PairEvent::Paired { id: text_id, name });
+    }
+}
+
+async fn confirm(dialog: Option<&mpsc::Sender<PairEvent>>, request: &PairRequest, session: &Session) -> bool {
+    let Some(dialog) = dialog else { return false };
+    session.pend(u16::try_from(CONFIRM_TIME.as_secs()).unwrap_or(60));
+    let (answer, asked) = oneshot::channel();
+    let event = PairEvent::Confirm { name: request.name.clone(), check: request.check.to_string(), answer };
+    if dialog.send(event).await.is_err() {
+        return false;
+    }
+    matches!(timeout(CONFIRM_TIME, asked).await, Ok(Ok(true)))
+}

@@ -1,0 +1,186 @@
+//! The host's decisions, as the loop asks for them.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use homing_core::Instant;
+use homing_core::channel::code;
+use homing_core::handshake::{self, ChannelId, ConnectKnock, Door, Exports, Knock, PairKnock, Suite, hear};
+use homing_core::hop::Capability;
+use homing_core::mux::reset;
+use homing_core::pairing::TicketState;
+use homing_driver::host::{Gate, Known, PairRequest, Registrar, Session};
+use homing_driver::{Clock, Stream};
+use homing_local::clock::unix_now;
+use homing_tokio::{TokioClock, TunnelStream};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::dialog::{Candidate, take_in};
+use crate::service::{self, Caller, Target};
+use crate::shared::Shared;
+
+/// How long a stream may take to name its service.
+const NAMING_TIME: Duration = Duration::from_secs(10);
+
+/// One link's way to the host's decisions.
+pub(crate) struct LinkGate {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) relay: usize,
+}
+
+/// The device at the other end of a channel.
+pub(crate) enum Visitor {
+    Known { device: String, live: Option<u64> },
+    Pairing(Candidate),
+}
+
+impl Gate for LinkGate {
+    type Visitor = Visitor;
+
+    fn registered(&mut self, link: Registrar) {
+        let now = TokioClock.now();
+        let mut inner = self.shared.lock();
+        for (rv_hash, ttl) in inner.office.slots(now) {
+            link.set_pair_slot(rv_hash, ttl);
+        }
+        if let Some(status) = inner.links.get_mut(self.relay) {
+            status.connected();
+        }
+        if let Some(slot) = inner.registrars.get_mut(self.relay) {
+            *slot = Some(link);
+        }
+        drop(inner);
+        if let Some(relay) = self.shared.relays.get(self.relay) {
+            tracing::info!(relay = relay.authority(), "reachable through relay");
+        }
+    }
+
+    fn hear(&mut self, now: Instant, channel: &ChannelId, hello: &mut [u8]) -> Result<Knock, handshake::Error> {
+        let door = Door {
+            identity: &self.shared.identity,
+            mac1_key: &self.shared.mac1_key,
+            route: &self.shared.route_id,
+            weakest: Suite::Classic, // each device's record says what it must not fall below
+        };
+        hear(door, self.shared.lock().office.live(now), channel, hello)
+    }
+
+    fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Visitor)> {
+        let inner = self.shared.lock();
+        let device = inner.state.by_key(knock.peer()).filter(|device| knock.suite() >= device.suite())?;
+        let known = Known { psk: Exports::psk(&device.root, knock.suite()), token_hash: device.token_hash };
+        Some((known, Visitor::Known { device: device.id.clone(), live: None }))
+    }
+
+    fn pairing(&mut self, now: Instant, knock: &PairKnock) -> Option<Visitor> {
+        let mut inner = self.shared.lock();
+        let ticket = inner.office.knock(knock.ticket(), knock.peer(), now).ok()?;
+        let again = inner.office.state(ticket) == Some(TicketState::Consumed(*knock.peer()));
+        if !again && inner.state.by_key(knock.peer()).is_some() {
+            return None;
+        }
+        Some(Visitor::Pairing(Candidate { ticket, key: *knock.peer(), suite: self.shared.suite }))
+    }
+
+    fn established(&mut self, visitor: &mut Visitor, session: Session) -> Result<Option<Capability>, u16> {
+        let mut inner = self.shared.lock();
+        let (id, paired_now) = match visitor {
+            Visitor::Known { device, .. } => (device.clone(), false),
+            Visitor::Pairing(candidate) => {
+                let device = inner.state.by_key(&candidate.key).ok_or(code::REVOKED)?;
+                (device.id.clone(), true)
+            }
+        };
+        // Revoked between the handshake and now: the record is gone.
+        let device = inner.device(&id).ok_or(code::REVOKED)?;
+        device.last_seen = Some(unix_now());
+        let confirm = !core::mem::replace(&mut device.confirmed, true);
+        let live = inner.admit(&id, session)?;
+        let capability = (!paired_now).then(|| self.shared.mint(&mut inner, &id));
+        drop(inner);
+        self.store(&id, confirm);
+        tracing::info!(device = id, "device connected");
+        *visitor = Visitor::Known { device: id, live: Some(live) };
+        Ok(capability)
+    }
+
+    fn pair_requested(&mut self, visitor: &mut Visitor, request: PairRequest, session: Session) {
+        if let Visitor::Pairing(candidate) = visitor {
+            tokio::spawn(take_in(self.shared.clone(), *candidate, request, session));
+        }
+    }
+
+    fn incoming(&mut self, visitor: &mut Visitor, stream: Stream) {
+        let Visitor::Known { device, .. } = visitor else { return stream.abort(reset::NOT_ALLOWED) };
+        let name = self.shared.lock().device(device).map(|device| device.name.clone()).unwrap_or_default();
+        let caller = Caller { device_id: device.clone(), device_name: name };
+        tokio::spawn(carry(self.shared.clone(), caller, stream.into()));
+    }
+
+    fn ended(&mut self, visitor: Visitor) {
+        if let Visitor::Known { device, live: Some(live) } = visitor {
+            let mut inner = self.shared.lock();
+            inner.live.remove(&live);
+            if let Some(known) = inner.device(&device) {
+                known.last_seen = Some(unix_now());
+            }
+            drop(inner);
+            tracing::info!(device, "device disconnected");
+        }
+    }
+}
+
+impl LinkGate {
+    /// Stores what a connection changed: at once where the pairing is confirmed by it.
+    fn store(&self, id: &str, confirm: bool) {
+        if !confirm {
+            return; // last seen and capability ids go with the next change or the end
+        }
+        let (shared, id) = (self.shared.clone(), id.to_owned());
+        tokio::task::spawn_blocking(move || {
+            let capabilities = shared.lock().device(&id).map(|device| device.capabilities.clone()).unwrap_or_default();
+            let stored = shared.persist(|state| {
+                if let Some(device) = state.devices.iter_mut().find(|device| device.id == id) {
+                    device.confirmed = true;
+                    device.capabilities = capabilities;
+                }
+            });
+            if let Err(error) = stored {
+                tracing::error!(%error, "cannot store that the device confirmed its pairing");
+            }
+        });
+    }
+}
+
+/// Carries a stream to the service that its first bytes name.
+async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
+    let Ok(Ok(name)) = tokio::time::timeout(NAMING_TIME, read_name(&mut stream)).await else { return };
+    if name.is_empty() {
+        let list: Vec<_> = shared
+            .services
+            .iter()
+            .map(|service| json!({ "name": service.name(), "kind": service.kind() }))
+            .collect();
+        let text = json!({ "services": list }).to_string();
+        if stream.write_all(text.as_bytes()).await.is_ok() {
+            let _ = stream.shutdown().await;
+        }
+        return;
+    }
+    let Some(service) = shared.services.find(&name) else { return stream.abort(reset::UNKNOWN_SERVICE) };
+    if matches!(service.target(), Target::Tcp { .. } | Target::Unix { .. }) {
+        // A raw service that breaks off must not look like one that ended.
+        stream.abort_with(reset::UNREACHABLE);
+    }
+    if let Err(error) = service::serve(stream, service, &caller).await {
+        tracing::debug!(service = name, %error, "stream ended early");
+    }
+}
+
+async fn read_name(stream: &mut TunnelStream) -> std::io::Result<String> {
+    let len = stream.read_u8().await?;
+    let mut name = vec![0; len.into()];
+    stream.read_exact(&mut name).await?;
+    String::from_utf8(name).map_err(|_| std::io::ErrorKind::InvalidData.into())
+}

@@ -1,0 +1,151 @@
+//! A host's links: one per relay, dialled again for ever.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use homing_core::backoff::Backoff;
+use homing_core::channel::Config;
+use homing_core::crypto::Identity;
+use homing_driver::host::{Registration, serve};
+use homing_driver::{Clock, Ended};
+use homing_local::clock::unix_now;
+use homing_tokio::{RelayUrl, TokioClock, dial, endpoint_config};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::gate::LinkGate;
+use crate::shared::Shared;
+
+/// What a link is doing.
+#[derive(Clone, Debug)]
+pub(crate) struct LinkStatus {
+    relay: String,
+    state: &'static str,
+    since: u64,
+    last_error: Option<String>,
+    retry_at: Option<Instant>,
+    proved: bool,
+}
+
+impl LinkStatus {
+    pub(crate) fn new(relay: &RelayUrl) -> Self {
+        Self {
+            relay: relay.to_string(),
+            state: "connecting",
+            since: unix_now(),
+            last_error: None,
+            retry_at: None,
+            proved: false,
+        }
+    }
+
+    pub(crate) fn connected(&mut self) {
+        self.enter("connected");
+        self.last_error = None;
+        self.proved = true;
+    }
+
+    pub(crate) fn json(&self, round_trip: Option<Duration>) -> Value {
+        let retry = self.retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());
+        json!({
+            "relay": self.relay,
+            "state": self.state,
+            "since": self.since,
+            "last_round_trip_ms": round_trip.map(|trip| trip.as_secs_f64() * 1000.0),
+            "last_error": self.last_error,
+            "retry_in_ms": retry.and_then(|ms| u64::try_from(ms).ok()),
+        })
+    }
+
+    fn enter(&mut self, state: &'static str) {
+        if self.state != state {
+            self.state = state;
+            self.since = unix_now();
+        }
+        self.retry_at = None;
+    }
+}
+
+/// Keeps the link to one relay until the host is shut down.
+pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
+    let mut enabled = shared.enabled.subscribe();
+    let mut backoff = Backoff::new();
+    loop {
+        if !*enabled.borrow_and_update() {
+            status(&shared, relay, |status| status.enter("disabled"));
+            if enabled.changed().await.is_err() {
+                return;
+            }
+            backoff = Backoff::new();
+            continue;
+        }
+        status(&shared, relay, |status| status.enter("connecting"));
+        let error = tokio::select! {
+            error = attempt(&shared, relay) => error,
+            _ = enabled.changed() => {
+                leave(&shared, relay);
+                continue;
+            }
+        };
+        let proved = {
+            let mut inner = shared.lock();
+            if let Some(slot) = inner.registrars.get_mut(relay) {
+                *slot = None;
+            }
+            inner.links.get_mut(relay).is_some_and(|status| core::mem::take(&mut status.proved))
+        };
+        let now = TokioClock.now();
+        if let Some(since) = error.1.filter(|_| proved) {
+            backoff.proved(since);
+        }
+        let delay = backoff.failed(now, &mut crate::random());
+        tracing::warn!(relay = shared.relays.get(relay).map(RelayUrl::authority), error = error.0, retry = ?delay, "link lost");
+        status(&shared, relay, |status| {
+            status.enter("waiting");
+            status.last_error = Some(error.0.clone());
+            status.retry_at = Some(Instant::now() + delay);
+        });
+        tokio::select! {
+            () = sleep(delay) => {}
+            _ = enabled.changed() => {}
+        }
+    }
+}
+
+/// One life of a link: why it ended, and when it began to be served.
+async fn attempt(shared: &Arc<Shared>, relay: usize) -> (String, Option<homing_core::Instant>) {
+    let Some(url) = shared.relays.get(relay) else { return ("no such relay".into(), None) };
+    let socket = match dial(url, &shared.tls, endpoint_config()).await {
+        Ok(socket) => socket,
+        Err(error) => return (error.to_string(), None),
+    };
+    let (current, previous) = {
+        let inner = shared.lock();
+        (inner.state.capability_key.duplicate(), inner.state.previous_capability_key.duplicate())
+    };
+    let registration = Registration {
+        relay: url.authority().into(),
+        route: Identity::duplicate(&shared.route),
+        capability_key: current,
+        previous_capability_key: previous,
+        operator_key: shared.relay_key.clone(),
+        config: Config::default(),
+    };
+    let mut gate = LinkGate { shared: shared.clone(), relay };
+    let began = TokioClock.now();
+    let ended: Ended = serve(socket, &TokioClock, registration, &mut gate).await;
+    (ended.to_string(), Some(began))
+}
+
+/// Takes the relay's registrar away; dropping the attempt hung up.
+fn leave(shared: &Shared, relay: usize) {
+    if let Some(slot) = shared.lock().registrars.get_mut(relay) {
+        *slot = None;
+    }
+}
+
+fn status(shared: &Shared, relay: usize, change: impl FnOnce(&mut LinkStatus)) {
+    if let Some(status) = shared.lock().links.get_mut(relay) {
+        change(status);
+    }
+}

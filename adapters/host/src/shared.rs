@@ -1,0 +1,218 @@
+//! What all links, dialogs and the control socket of a host share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use homing_core::channel::code;
+use homing_core::crypto::{Identity, Secret};
+use homing_core::handshake::{RouteId, Suite, host_mac1_key};
+use homing_core::hop::{self, Capability};
+use homing_core::pairing::{Office, TicketId};
+use homing_driver::host::{Registrar, Session};
+use homing_local::clock::unix_now;
+use homing_local::{StoreError, Vault};
+use homing_tokio::{ClientTls, RelayUrl};
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+use crate::dialog::PairEvent;
+use crate::links::LinkStatus;
+use crate::registry::{self, Device, DeviceError, State};
+use crate::service::Services;
+
+/// Sessions at once, over all devices.
+pub const MAX_SESSIONS: usize = 64;
+/// Sessions at once of one device.
+pub const MAX_SESSIONS_PER_DEVICE: usize = 8;
+/// How long a capability lets a device through the relay, in seconds. Each session brings a new
+/// one, so this is how long a device may stay away.
+const CAPABILITY_LIFE: u64 = 365 * 24 * 3600;
+const CAPABILITY_CLASS: u8 = 1;
+
+/// What a host starts with.
+#[derive(Debug)]
+pub struct HostConfig {
+    /// The data directory.
+    pub data: PathBuf,
+    /// What the host calls itself when it is made; later starts keep the first name.
+    pub name: String,
+    /// Its relays.
+    pub relays: Vec<RelayUrl>,
+    /// What devices can reach.
+    pub exposed: Vec<crate::service::Exposed>,
+    /// The relay operator's key, where it asks for one.
+    pub relay_key: Option<Zeroizing<String>>,
+    /// Trust in relays.
+    pub tls: ClientTls,
+    /// Primitives of new pairings.
+    pub suite: Suite,
+}
+
+pub(crate) struct Shared {
+    pub(crate) relays: Vec<RelayUrl>,
+    pub(crate) relay_key: Option<Zeroizing<String>>,
+    pub(crate) tls: ClientTls,
+    pub(crate) suite: Suite,
+    pub(crate) services: Services,
+    pub(crate) identity: Identity,
+    pub(crate) mac1_key: Secret<32>,
+    pub(crate) route: Identity,
+    pub(crate) route_id: RouteId,
+    pub(crate) enabled: watch::Sender<bool>,
+    /// Pairings are taken in one after the other.
+    pub(crate) pairing: tokio::sync::Mutex<()>,
+    vault: Mutex<Vault<State>>,
+    inner: Mutex<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) state: State,
+    pub(crate) office: Office,
+    pub(crate) dialogs: HashMap<TicketId, mpsc::Sender<PairEvent>>,
+    pub(crate) live: HashMap<u64, Live>,
+    pub(crate) links: Vec<LinkStatus>,
+    pub(crate) registrars: Vec<Option<Registrar>>,
+    counter: u64,
+}
+
+/// A device's session.
+pub(crate) struct Live {
+    pub(crate) device: String,
+    pub(crate) session: Session,
+}
+
+impl Shared {
+    pub(crate) fn new(config: HostConfig, services: Services, vault: Vault<State>, state: State) -> Arc<Self> {
+        let identity = Identity::from_secret(&state.identity);
+        let route = Identity::from_secret(&state.route);
+        let links = config.relays.iter().map(LinkStatus::new).collect();
+        let registrars = config.relays.iter().map(|_| None).collect();
+        Arc::new(Self {
+            relays: config.relays,
+            relay_key: config.relay_key,
+            tls: config.tls,
+            suite: config.suite,
+            services,
+            mac1_key: host_mac1_key(identity.public()),
+            route_id: hop::route_id(route.public()),
+            identity,
+            route,
+            enabled: watch::Sender::new(state.enabled),
+            pairing: tokio::sync::Mutex::new(()),
+            vault: Mutex::new(vault),
+            inner: Mutex::new(Inner {
+                state,
+                office: Office::new(),
+                dialogs: HashMap::new(),
+                live: HashMap::new(),
+                links,
+                registrars,
+                counter: 0,
+            }),
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state on disk, then in memory. Blocks on the disk.
+    pub(crate) fn persist<R>(&self, change: impl FnOnce(&mut State) -> R) -> Result<R, StoreError> {
+        let mut vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen: Vec<_> =
+            self.lock().state.devices.iter().map(|device| (device.id.clone(), device.last_seen)).collect();
+        let (result, state) = vault.update(|state| {
+            for (id, last_seen) in seen {
+                if let Some(device) = state.devices.iter_mut().find(|device| device.id == id) {
+                    device.last_seen = last_seen.max(device.last_seen);
+                }
+            }
+            state.tidy();
+            change(state)
+        })?;
+        self.lock().state = state;
+        Ok(result)
+    }
+
+    /// A fresh capability for a device, remembered so that it can be denied.
+    pub(crate) fn mint(&self, inner: &mut Inner, device: &str) -> Capability {
+        let id = *Secret::<8>::random(&mut crate::random()).expose();
+        let expiry = u32::try_from(unix_now().saturating_add(CAPABILITY_LIFE)).unwrap_or(u32::MAX);
+        if let Some(device) = inner.state.devices.iter_mut().find(|known| known.id == device) {
+            device.gave_capability(id, expiry);
+        }
+        Capability::mint(&inner.state.capability_key, &self.route_id, id, expiry, CAPABILITY_CLASS)
+    }
+
+    /// Ends a device: its record first, then its sessions, then its way through the relay. When
+    /// this returns, nothing that it sends is opened any more. Blocks on the disk.
+    pub(crate) fn revoke(&self, id: &str) -> Result<(), DeviceError> {
+        let gone: Device = {
+            let given = self.lock().state.find(id)?;
+            let id = self.lock().state.devices.get(given).map(|device| device.id.clone()).unwrap_or_default();
+            self.persist(|state| {
+                let place = state.find(&id)?;
+                Ok::<_, DeviceError>(state.devices.remove(place))
+            })??
+        };
+        let mut inner = self.lock();
+        inner.live.retain(|_, live| {
+            let stays = live.device != gone.id;
+            if !stays {
+                live.session.close(code::REVOKED);
+            }
+            stays
+        });
+        for registrar in inner.registrars.iter().flatten() {
+            for (capability, expiry) in &gone.capabilities {
+                if let Some(capability) = crate::hex::decode(capability) {
+                    registrar.deny(capability, *expiry);
+                }
+            }
+        }
+        tracing::info!(device = gone.id, "device revoked");
+        Ok(())
+    }
+
+    pub(crate) fn rename(&self, id: &str, name: &str) -> Result<(), DeviceError> {
+        let name = registry::check_name(name)?;
+        self.persist(|state| {
+            let place = state.find(id)?;
+            if let Some(device) = state.devices.get_mut(place) {
+                device.name = name.into();
+            }
+            Ok(())
+        })?
+    }
+
+    pub(crate) fn set_enabled(&self, enabled: bool) -> Result<(), StoreError> {
+        self.persist(|state| state.enabled = enabled)?;
+        self.enabled.send_replace(enabled);
+        Ok(())
+    }
+
+    /// Tells every relay which pairing slots there are.
+    pub(crate) fn announce_slot(&self, rv_hash: [u8; 16], ttl: u16) {
+        for registrar in self.lock().registrars.iter().flatten() {
+            registrar.set_pair_slot(rv_hash, ttl);
+        }
+    }
+}
+
+impl Inner {
+    /// Takes a session in, within the limits.
+    pub(crate) fn admit(&mut self, device: &str, session: Session) -> Result<u64, u16> {
+        let of_device = self.live.values().filter(|live| live.device == device).count();
+        if self.live.len() >= MAX_SESSIONS || of_device >= MAX_SESSIONS_PER_DEVICE {
+            return Err(code::LIMIT);
+        }
+        self.counter = self.counter.wrapping_add(1);
+        self.live.insert(self.counter, Live { device: device.into(), session });
+        Ok(self.counter)
+    }
+
+    pub(crate) fn device(&mut self, id: &str) -> Option<&mut Device> {
+        self.state.devices.iter_mut().find(|device| device.id == id)
+    }
+}
