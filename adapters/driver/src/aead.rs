@@ -24,9 +24,8 @@ impl Aead for Ring {
 
     fn seal(&self, counter: u64, ad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
         let mut out = [0; TAG_LEN];
-        let sealed = self.0.as_ref().and_then(|key| {
-            key.seal_in_place_separate_tag(nonce(counter), Aad::from(ad), text).ok()
-        });
+        let sealed =
+            self.0.as_ref().and_then(|key| key.seal_in_place_separate_tag(nonce(counter), Aad::from(ad), text).ok());
         match sealed {
             Some(tag) => out.copy_from_slice(tag.as_ref()),
             None => text.fill(0), // never plaintext on the wire, whatever happened

@@ -134,11 +134,9 @@ impl Conversation {
                 })),
                 Event::PairAcknowledged => notices.push(Notice::PairAcknowledged),
                 Event::Capability(capability) => notices.push(Notice::Capability(*capability)),
-                Event::Closed(close) => notices.push(Notice::Closed {
-                    scope: close.scope,
-                    code: close.code,
-                    text: harmless(close.text),
-                }),
+                Event::Closed(close) => {
+                    notices.push(Notice::Closed { scope: close.scope, code: close.code, text: harmless(close.text) })
+                }
             }
         }
         for (id, len) in discarded {

@@ -204,17 +204,9 @@ impl<T: Caller> Device<'_, T> {
         };
         let mut out = [0; HELLO_MAX];
         let own = Params { max_streams: DEVICE_STREAMS, ..Params::default() };
-        let (len, state) = handshake::start(
-            self.suite,
-            kind,
-            &channel_id,
-            &self.identity,
-            &self.host,
-            own,
-            &mut random(),
-            &mut out,
-        )
-        .map_err(Ended::Handshake)?;
+        let (len, state) =
+            handshake::start(self.suite, kind, &channel_id, &self.identity, &self.host, own, &mut random(), &mut out)
+                .map_err(Ended::Handshake)?;
         self.phase = Phase::Hello(out[..len].to_vec(), Box::new(state));
         Ok(())
     }
@@ -254,7 +246,9 @@ impl<T: Caller> Device<'_, T> {
         for notice in core::mem::take(&mut self.notices) {
             let Phase::Talking(conversation, check, root) = &mut self.phase else { return Ok(()) };
             match notice {
-                Notice::Established => self.caller.established(Opener { bell: self.bell.clone(), pulse: self.pulse.clone() }),
+                Notice::Established => {
+                    self.caller.established(Opener { bell: self.bell.clone(), pulse: self.pulse.clone() })
+                }
                 Notice::PairPending { seconds } => self.caller.pending(*check, seconds),
                 Notice::Paired(paired) => {
                     let Some(root) = root.take() else { continue };

@@ -194,12 +194,7 @@ impl Session {
 }
 
 /// Serves a relay's link until it ends.
-pub async fn serve<S, C, G>(
-    socket: WebSocketStream<S>,
-    clock: &C,
-    registration: Registration,
-    gate: &mut G,
-) -> Ended
+pub async fn serve<S, C, G>(socket: WebSocketStream<S>, clock: &C, registration: Registration, gate: &mut G) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
     C: Clock,
@@ -355,7 +350,9 @@ impl<G: Gate> Host<'_, G> {
         let Some(slot) = self.channels.get_mut(&idx) else { return };
         // A revoked device's records are not opened, whatever else waits in the queues.
         let heard = match &mut slot.state {
-            State::Talking(talk) if !slot.cut.load(Ordering::SeqCst) => talk.conversation.handle(now, body, &mut notices),
+            State::Talking(talk) if !slot.cut.load(Ordering::SeqCst) => {
+                talk.conversation.handle(now, body, &mut notices)
+            }
             State::Talking(_) | State::Leaving(..) => Ok(()),
             State::AwaitHello | State::Reply(..) => Err(Ended::Violation(hop::Violation::Unexpected)),
         };
@@ -522,7 +519,7 @@ impl<G: Gate> Side for Host<'_, G> {
             hop::host::Event::Registered { .. } => {
                 let link = Registrar { bell: self.bell.clone(), pulse: self.pulse.clone() };
                 self.gate.registered(link);
-            },
+            }
             hop::host::Event::Incoming { idx, channel_id, .. } => self.knock(now, idx, channel_id),
             hop::host::Event::Data { idx, body } => {
                 let len = body.len();

@@ -19,9 +19,7 @@ pub(crate) async fn answer(host: HostHandle, request: Request) {
             settle(&mut replies, host.rename(&id, &name).await).await
         }
         Some("revoke") => settle(&mut replies, host.revoke(&text(&value, "id")).await).await,
-        Some(word @ ("enable" | "disable")) => {
-            settle(&mut replies, host.set_enabled(word == "enable").await).await
-        }
+        Some(word @ ("enable" | "disable")) => settle(&mut replies, host.set_enabled(word == "enable").await).await,
         _ => replies.refuse("unknown", "the running host does not know this request; is it an older version?").await,
     };
     if let Err(error) = answered {
@@ -44,7 +42,8 @@ async fn settle(replies: &mut Replies, result: Result<(), registry::DeviceError>
 
 /// A pairing dialog lives as long as its connection.
 async fn pair(host: &HostHandle, value: &Value, replies: &mut Replies) -> Result<(), ControlError> {
-    let mut options = PairOptions { confirm: value.get("confirm").and_then(Value::as_bool) == Some(true), ..PairOptions::default() };
+    let mut options =
+        PairOptions { confirm: value.get("confirm").and_then(Value::as_bool) == Some(true), ..PairOptions::default() };
     if let Some(seconds) = value.get("life").and_then(Value::as_u64) {
         options.life = core::time::Duration::from_secs(seconds);
     }

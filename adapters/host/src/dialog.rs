@@ -204,8 +204,15 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
     }
     let token = Secret::<40>::random(&mut crate::random());
     let id = token.expose().first_chunk::<8>().copied().unwrap_or_default();
-    let device =
-        Device::new(id, name.clone(), request.platform, candidate.key, candidate.suite, request.device_root, token.expose());
+    let device = Device::new(
+        id,
+        name.clone(),
+        request.platform,
+        candidate.key,
+        candidate.suite,
+        request.device_root,
+        token.expose(),
+    );
     let text_id = device.id.clone();
     let stored = tokio::task::spawn_blocking({
         let shared = shared.clone();

@@ -157,11 +157,8 @@ impl LinkGate {
 async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
     let Ok(Ok(name)) = tokio::time::timeout(NAMING_TIME, read_name(&mut stream)).await else { return };
     if name.is_empty() {
-        let list: Vec<_> = shared
-            .services
-            .iter()
-            .map(|service| json!({ "name": service.name(), "kind": service.kind() }))
-            .collect();
+        let list: Vec<_> =
+            shared.services.iter().map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
         let text = json!({ "services": list }).to_string();
         if stream.write_all(text.as_bytes()).await.is_ok() {
             let _ = stream.shutdown().await;

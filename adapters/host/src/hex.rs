@@ -10,8 +10,11 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 }
 
 pub(crate) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits: Option<Zeroizing<Vec<u8>>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|n| u8::try_from(n).ok())).collect::<Option<_>>().map(Zeroizing::new);
+    let digits: Option<Zeroizing<Vec<u8>>> = text
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|n| u8::try_from(n).ok()))
+        .collect::<Option<_>>()
+        .map(Zeroizing::new);
     let digits = digits?;
     let (pairs, rest) = digits.as_chunks::<2>();
     if pairs.len() != N || !rest.is_empty() {

@@ -100,7 +100,8 @@ pub fn token_hash(token: &[u8; TOKEN_LEN]) -> [u8; 32] {
 
 /// A channel with at most `STREAMS` streams at once, of both openers together.
 pub struct Channel<const STREAMS: usize, A = Portable> {
-    session: Session<A>,
+    /// None once the channel is over: the keys go in the same step.
+    session: Option<Session<A>>,
     mux: Mux<STREAMS>,
     phase: Phase,
     outbox: Outbox,
@@ -148,7 +149,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
 
     fn new(role: Role, phase: Phase, keys: &Keys, config: &Config, now: Instant) -> Self {
         Self {
-            session: Session::new(role, keys, now),
+            session: Some(Session::new(role, keys, now)),
             mux: Mux::new(role, keys.own, keys.peer, config.caps, now),
             phase,
             outbox: Outbox::default(),
@@ -173,7 +174,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         if self.is_over() {
             return Err(Error::Over);
         }
-        match self.session.open(now, record) {
+        match self.session.as_mut().ok_or(Error::Over)?.open(now, record) {
             Ok(text) => {
                 self.liveness.heard(now);
                 Ok(Events::new(self, now, Reader::new(text)))
@@ -229,13 +230,13 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         }
         let padded = if self.pad { padme(len, room) } else { len };
         plain.get_mut(len..padded).unwrap_or_default().fill(0);
-        if self.phase == Phase::Closing {
-            self.phase = Phase::Over;
-        }
-        let Ok(len) = self.session.seal(now, out, padded) else {
+        let Some(Ok(len)) = self.session.as_mut().map(|session| session.seal(now, out, padded)) else {
             self.abandon(); // what went into this record is lost
             return Err(Error::Exhausted);
         };
+        if self.phase == Phase::Closing {
+            self.abandon();
+        }
         Ok(Output::Transmit { len })
     }
 
@@ -306,7 +307,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
             return;
         }
         let first = Header { epoch: 0, counter: 0 };
-        if self.role == Role::Host && self.session.next_opened() == first {
+        if self.role == Role::Host && self.session.as_ref().is_some_and(|session| session.next_opened() == first) {
             return self.abandon();
         }
         self.outbox.clear();
@@ -318,6 +319,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     pub fn abandon(&mut self) {
         self.outbox.clear();
         self.phase = Phase::Over;
+        self.session = None;
     }
 
     /// Opens a stream; none while a limit is reached or the channel cannot carry any.

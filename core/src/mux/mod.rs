@@ -313,14 +313,14 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             stream.receiving = Receiving::Done;
             stream.stop = None;
         }
+        if len == 0 && !fin && !opened {
+            self.pace.spend(now)?;
+        }
         if stream.released {
             stream.recv.consume(len, now, round_trip);
             self.recv.consume(len, now, round_trip);
             self.retire(id);
             return Ok(None);
-        }
-        if len == 0 && !fin && !opened {
-            self.pace.spend(now)?;
         }
         Ok(Some(if opened { Event::Opened { id, data, fin } } else { Event::Data { id, data, fin } }))
     }

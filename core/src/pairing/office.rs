@@ -4,8 +4,8 @@
 //! Active --commit--> Consumed(device)       Active --expiry--> gone
 //!    '--cancelled, or too many handshakes--> gone
 //! ```
-//! The host appends the device's record before it calls [`Office::commit`] and answers after it,
-//! all in one critical section; whoever commits first has the ticket.
+//! The host calls [`Office::commit`], stores the device's record, and answers only then, one device
+//! after the other; whoever commits first has the ticket, unless storing fails and it is rolled back.
 
 use core::fmt;
 use core::time::Duration;
