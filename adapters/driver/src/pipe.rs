@@ -3,7 +3,7 @@
 
 use core::task::{Context, Poll, Waker};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use homing_core::mux::{Taken, reset};
@@ -113,7 +113,7 @@ impl Pipe {
         Poll::Ready(Ok(len))
     }
 
-    pub(crate) fn poll_write(self: &Arc<Self>, cx: &Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(self: &Arc<Self>, cx: &Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let mut state = self.lock();
         if let Some(error) = state.outbound_error {
             return Poll::Ready(Err(error.into()));
@@ -121,14 +121,21 @@ impl Pipe {
         if state.finished {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let room = SEND_MAX.saturating_sub(state.outbound.len());
+        let before = state.outbound.len();
+        let mut room = SEND_MAX.saturating_sub(before);
         if room == 0 {
             park(&mut state.writer, cx);
             return Poll::Pending;
         }
-        let len = room.min(buf.len());
-        state.outbound.extend(&buf[..len]);
-        self.want(state);
+        for buf in bufs {
+            let len = room.min(buf.len());
+            state.outbound.extend(&buf[..len]);
+            room -= len;
+        }
+        let len = state.outbound.len() - before;
+        if len > 0 {
+            self.want(state);
+        }
         Poll::Ready(Ok(len))
     }
 

@@ -2,7 +2,7 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -42,7 +42,12 @@ impl Stream {
 
     /// Writes without pinning.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.pipe.poll_write(cx, buf)
+        self.pipe.poll_write(cx, &[IoSlice::new(buf)])
+    }
+
+    /// Writes several buffers without pinning.
+    pub fn poll_write_vectored(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.pipe.poll_write(cx, bufs)
     }
 
     /// Ends the way out. What was written before still goes out.
@@ -69,6 +74,14 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Self::poll_write(&mut self, cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Self::poll_write_vectored(&mut self, cx, bufs)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
