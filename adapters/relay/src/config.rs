@@ -49,7 +49,7 @@ pub struct RelayConfig {
     pub admission: Admission,
     /// The names it is dialled by, `host[:port]` in lower case; any where there are none.
     pub names: Vec<String>,
-    /// Links at once; more are turned away with 503.
+    /// Links at once; more are turned away with 503. Each place takes about 1 KiB from the start.
     pub max_links: usize,
     /// Connections at once that are no link yet; more are dropped.
     pub max_handshakes: usize,
@@ -61,7 +61,7 @@ impl RelayConfig {
     /// A relay for this machine, or behind a proxy on it.
     #[must_use]
     pub const fn new(listen: SocketAddr, admission: Admission) -> Self {
-        Self { listen, tls: None, admission, names: Vec::new(), max_links: 20_000, max_handshakes: 2048, tap: None }
+        Self { listen, tls: None, admission, names: Vec::new(), max_links: 4096, max_handshakes: 1024, tap: None }
     }
 
     pub(crate) fn check(&self) -> Result<(), RelayError> {

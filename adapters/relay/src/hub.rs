@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::config::{Admission, RelayConfig};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Piece, Pool};
 
 /// First byte of a message that closes a channel.
 const CLOSED: u8 = 0x8d;
@@ -79,6 +79,7 @@ type Links = Switch<Vec<LinkSlot>, Vec<ChannelSlot>, Vec<RouteSlot>>;
 struct Outlets {
     slots: Vec<Option<(LinkId, Arc<Outlet>)>>,
     wakes: Vec<Waker>,
+    pool: Pool,
 }
 
 /// Takes a link's first message, which comes before the link has an id.
@@ -96,13 +97,6 @@ impl relay::Outbox for First<'_> {
 }
 
 impl Outlets {
-    fn find(&self, link: LinkId) -> Option<&Outlet> {
-        match self.slots.get(link.slot()) {
-            Some(Some((id, outlet))) if *id == link => Some(outlet),
-            _ => None,
-        }
-    }
-
     fn insert(&mut self, link: LinkId, outlet: Arc<Outlet>) {
         if self.slots.len() <= link.slot() {
             self.slots.resize_with(link.slot() + 1, || None);
@@ -118,23 +112,26 @@ impl Outlets {
         }
     }
 
-    fn push(&mut self, link: LinkId, push: impl FnOnce(&mut Outbox) -> Option<Waker>) {
-        let waker = self.find(link).and_then(|outlet| push(&mut outlet.lock()));
-        self.wakes.extend(waker);
+    fn push(&mut self, link: LinkId, push: impl FnOnce(&mut Outbox, &mut Pool) -> Option<Waker>) {
+        if let Some(Some((id, outlet))) = self.slots.get(link.slot())
+            && *id == link
+        {
+            self.wakes.extend(push(&mut outlet.lock(), &mut self.pool));
+        }
     }
 }
 
 impl relay::Outbox for Outlets {
     fn control(&mut self, link: LinkId, message: &[u8]) {
-        self.push(link, |outbox| match *message {
+        self.push(link, |outbox, pool| match *message {
             // It says that no more follows on its channel: all else may overtake data.
-            [CLOSED, a, b, c, d, ..] => outbox.push_last(u32::from_le_bytes([a, b, c, d]), message),
+            [CLOSED, a, b, c, d, ..] => outbox.push_last(u32::from_le_bytes([a, b, c, d]), message, pool),
             _ => outbox.push_control(message),
         });
     }
 
     fn hang_up(&mut self, link: LinkId, reason: Code) {
-        self.push(link, |outbox| outbox.end(close_code(reason)));
+        self.push(link, |outbox, _| outbox.end(close_code(reason)));
     }
 }
 
@@ -160,7 +157,7 @@ impl Turn<'_> {
             Ok(Handled::Done) => {}
             Ok(Handled::Forward { to, idx }) => {
                 let len = message.len().saturating_sub(DATA_HEADER_LEN);
-                outlets.push(to, |outbox| outbox.push_data(idx, message, len));
+                outlets.push(to, |outbox, pool| outbox.push_data(idx, message, len, pool));
                 self.records += 1;
                 self.bytes += len as u64;
                 if let Some(seen) = &mut self.seen {
@@ -248,11 +245,12 @@ impl Hub {
         result
     }
 
-    /// So many bytes of channels have left on a link.
-    pub(crate) fn sent(&self, link: LinkId, sent: &[(u32, usize)]) {
+    /// These pieces have left on a link.
+    pub(crate) fn sent(&self, link: LinkId, sent: Vec<Piece>) {
         self.with(|state, now| {
-            for (idx, bytes) in sent {
-                state.switch.sent(now, link, *idx, *bytes, &mut state.outlets);
+            for Piece { bytes, channel, charged } in sent {
+                state.outlets.pool.recycle(bytes);
+                state.switch.sent(now, link, channel, charged, &mut state.outlets);
             }
         });
     }
@@ -267,7 +265,7 @@ impl Hub {
         let farewell = farewell.get(..len).unwrap_or_default();
         self.with(|state, _| {
             state.stopped = true;
-            let Outlets { slots, wakes } = &mut state.outlets;
+            let Outlets { slots, wakes, .. } = &mut state.outlets;
             for (_, outlet) in slots.iter().flatten() {
                 let mut outbox = outlet.lock();
                 wakes.extend(outbox.push_control(farewell));

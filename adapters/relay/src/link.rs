@@ -233,12 +233,12 @@ impl Link {
         let mut sent = Vec::new();
         let result = self.poll_write_pieces(cx, &mut sent);
         if !sent.is_empty() {
-            self.hub.sent(self.id, &sent);
+            self.hub.sent(self.id, sent);
         }
         result
     }
 
-    fn poll_write_pieces(&mut self, cx: &mut Context<'_>, sent: &mut Vec<(u32, usize)>) -> io::Result<()> {
+    fn poll_write_pieces(&mut self, cx: &mut Context<'_>, sent: &mut Vec<Piece>) -> io::Result<()> {
         loop {
             if self.writing.is_empty() && !self.refill(cx) {
                 break;
@@ -293,7 +293,7 @@ impl Link {
         true
     }
 
-    fn advance(&mut self, mut taken: usize, sent: &mut Vec<(u32, usize)>) {
+    fn advance(&mut self, mut taken: usize, sent: &mut Vec<Piece>) {
         self.progress = Instant::now();
         while let Some(piece) = self.writing.front() {
             let left = piece.bytes.len().saturating_sub(self.offset);
@@ -303,10 +303,7 @@ impl Link {
             }
             taken -= left;
             self.offset = 0;
-            match self.writing.pop_front() {
-                Some(piece) if piece.charged > 0 => sent.push((piece.channel, piece.charged)),
-                _ => {}
-            }
+            sent.extend(self.writing.pop_front().filter(|piece| piece.charged > 0));
         }
     }
 

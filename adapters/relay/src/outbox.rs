@@ -7,6 +7,8 @@
 use core::task::Waker;
 use std::collections::{HashMap, VecDeque};
 
+use homing_core::hop::MAX_MESSAGE;
+
 use crate::frame::{self, MAX_HEADER};
 
 /// Bytes of control messages that may wait; a peer that lets more pile up loses its link.
@@ -15,6 +17,36 @@ const MAX_CONTROL: usize = 64 * 1024;
 pub(crate) const OVERFLOW: u16 = 1008;
 /// Small messages of one channel share a piece up to this size, in bytes.
 const PIECE: usize = 4096;
+
+/// Buffers of long messages, to be used again: the allocator would give their pages back to the
+/// system and fetch them anew, once per record.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(Vec<Vec<u8>>);
+
+impl Pool {
+    /// Bytes of every buffer.
+    const SIZE: usize = MAX_HEADER + MAX_MESSAGE;
+    /// Shorter messages get a buffer of their own length, so that memory stays close to what waits.
+    const WORTH: usize = Self::SIZE / 4 * 3;
+    /// Buffers kept: one megabyte.
+    const KEPT: usize = 64;
+
+    /// An empty buffer for so many bytes.
+    fn buffer(&mut self, need: usize) -> Vec<u8> {
+        if need < Self::WORTH {
+            return Vec::with_capacity(need);
+        }
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(need.max(Self::SIZE)))
+    }
+
+    /// Takes back what has left.
+    pub(crate) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < Self::KEPT && buffer.capacity() >= Self::SIZE {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
 
 /// Bytes that leave in one go, all of one channel.
 #[derive(Debug)]
@@ -89,16 +121,16 @@ impl Outbox {
     }
 
     /// Queues a message behind the channel's data: what says that no more follows must not overtake.
-    pub(crate) fn push_last(&mut self, channel: u32, message: &[u8]) -> Option<Waker> {
+    pub(crate) fn push_last(&mut self, channel: u32, message: &[u8], pool: &mut Pool) -> Option<Waker> {
         if self.channels.contains_key(&channel) {
-            self.push_data(channel, message, 0)
+            self.push_data(channel, message, 0, pool)
         } else {
             self.push_control(message)
         }
     }
 
     /// Queues a message of a channel; `charged` is reported once it has left. Returns whom to wake.
-    pub(crate) fn push_data(&mut self, channel: u32, message: &[u8], charged: usize) -> Option<Waker> {
+    pub(crate) fn push_data(&mut self, channel: u32, message: &[u8], charged: usize, pool: &mut Pool) -> Option<Waker> {
         if self.ending != Ending::Open {
             return None;
         }
@@ -109,7 +141,7 @@ impl Outbox {
         });
         let need = MAX_HEADER + message.len();
         if queue.back().is_none_or(|last| last.bytes.len() + need > PIECE) {
-            queue.push_back(Piece { bytes: Vec::with_capacity(need), channel, charged: 0 });
+            queue.push_back(Piece { bytes: pool.buffer(need), channel, charged: 0 });
         }
         let piece = queue.back_mut()?;
         let before = piece.bytes.len();
@@ -200,7 +232,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let large = [0; PIECE];
         for channel in [1, 1, 1, 2, 3] {
-            outbox.push_data(channel, &large, PIECE);
+            outbox.push_data(channel, &large, PIECE, &mut Pool::default());
         }
         outbox.push_control(b"credit");
         let order: Vec<_> = taken(&mut outbox, usize::MAX).iter().map(|(c, _)| *c).collect();
@@ -212,7 +244,7 @@ mod tests {
     fn small_messages_share_a_piece() {
         let mut outbox = Outbox::default();
         for _ in 0..100 {
-            outbox.push_data(7, &[0; 20], 15);
+            outbox.push_data(7, &[0; 20], 15, &mut Pool::default());
         }
         assert_eq!(taken(&mut outbox, usize::MAX), [(7, 1500)]);
     }
@@ -220,17 +252,17 @@ mod tests {
     #[test]
     fn closed_does_not_overtake_data() {
         let mut outbox = Outbox::default();
-        outbox.push_data(1, &[0; PIECE], 9);
-        outbox.push_last(1, b"closed");
-        outbox.push_last(2, b"closed");
+        outbox.push_data(1, &[0; PIECE], 9, &mut Pool::default());
+        outbox.push_last(1, b"closed", &mut Pool::default());
+        outbox.push_last(2, b"closed", &mut Pool::default());
         assert_eq!(taken(&mut outbox, usize::MAX), [(0, 0), (1, 9), (1, 0)]);
     }
 
     #[test]
     fn a_piece_at_a_time_when_there_is_little_room() {
         let mut outbox = Outbox::default();
-        outbox.push_data(1, &[0; PIECE], 1);
-        outbox.push_data(2, &[0; PIECE], 2);
+        outbox.push_data(1, &[0; PIECE], 1, &mut Pool::default());
+        outbox.push_data(2, &[0; PIECE], 2, &mut Pool::default());
         assert_eq!(taken(&mut outbox, 1), [(1, 1)]);
         assert_eq!(taken(&mut outbox, 1), [(2, 2)]);
         assert_eq!(taken(&mut outbox, 1), []);
@@ -245,7 +277,7 @@ mod tests {
         assert_eq!(outbox.ending(), Ending::Wanted(OVERFLOW));
         assert!(outbox.queued() <= MAX_CONTROL + 32);
         taken(&mut outbox, usize::MAX);
-        outbox.push_data(1, b"late", 1);
+        outbox.push_data(1, b"late", 1, &mut Pool::default());
         outbox.push_control(b"late");
         assert_eq!((outbox.ending(), outbox.queued()), (Ending::Said, 0));
     }
@@ -253,8 +285,8 @@ mod tests {
     #[test]
     fn what_waits_leaves_before_the_goodbye() {
         let mut outbox = Outbox::default();
-        outbox.push_data(1, &[0; PIECE], 9);
-        outbox.push_last(1, b"closed");
+        outbox.push_data(1, &[0; PIECE], 9, &mut Pool::default());
+        outbox.push_last(1, b"closed", &mut Pool::default());
         outbox.end(1000);
         assert_eq!(taken(&mut outbox, 1), [(1, 9)]);
         assert_eq!(outbox.ending(), Ending::Wanted(1000));
