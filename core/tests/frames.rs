@@ -1,5 +1,6 @@
 //! Every frame, header and parameter block as the bytes that other implementations must write,
 //! and the forms that must be refused.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -58,7 +59,10 @@ fn liveness_and_close_have_these_bytes() {
         &close(Scope::Session, 0x0102, "bye"),
         &[("03", "CLOSE"), ("00", "session"), ("0201", "code"), ("03", "length"), ("627965", "text")],
     );
-    pin(&close(Scope::Channel, 10, ""), &[("03", "CLOSE"), ("01", "channel"), ("0a00", "superseded"), ("00", "length")]);
+    pin(
+        &close(Scope::Channel, 10, ""),
+        &[("03", "CLOSE"), ("01", "channel"), ("0a00", "superseded"), ("00", "length")],
+    );
 }
 
 #[test]
@@ -107,10 +111,7 @@ fn authentication_frames_have_these_bytes() {
             (&"9f".repeat(16), "proof"),
         ],
     );
-    pin(
-        &Frame::AuthOk(AuthOk { resumed: None }),
-        &[("19", "AUTH_OK"), ("00", "new"), (&"00".repeat(16), "no proof")],
-    );
+    pin(&Frame::AuthOk(AuthOk { resumed: None }), &[("19", "AUTH_OK"), ("00", "new"), (&"00".repeat(16), "no proof")]);
     pin(
         &Frame::AuthOk(AuthOk { resumed: Some(&proof) }),
         &[("19", "AUTH_OK"), ("01", "resumed"), (&"9f".repeat(16), "proof")],
@@ -124,13 +125,8 @@ fn authentication_frames_have_these_bytes() {
 #[test]
 fn stream_frames_have_these_bytes() {
     let id = StreamId(0x0304);
-    let header: Layout<'_> = &[
-        ("20", "STREAM"),
-        ("01", "fin"),
-        ("04030000", "id"),
-        ("0807060504030201", "offset"),
-        ("0300", "length"),
-    ];
+    let header: Layout<'_> =
+        &[("20", "STREAM"), ("01", "fin"), ("04030000", "id"), ("0807060504030201", "offset"), ("0300", "length")];
     assert_eq!(bytes_of(header).len(), STREAM_HEADER_LEN);
     let data = [("616263", "data")];
     pin(&Frame::Stream { id, offset: 0x0102_0304_0506_0708, fin: true, data: b"abc" }, &[header, &data].concat());
@@ -140,12 +136,7 @@ fn stream_frames_have_these_bytes() {
     );
     pin(
         &Frame::StreamCredit { id, received: 5, limit: 0x10000 },
-        &[
-            ("21", "STREAM_CREDIT"),
-            ("04030000", "id"),
-            ("0500000000000000", "received"),
-            ("0000010000000000", "limit"),
-        ],
+        &[("21", "STREAM_CREDIT"), ("04030000", "id"), ("0500000000000000", "received"), ("0000010000000000", "limit")],
     );
     pin(&Frame::SessionCredit(0x20000), &[("22", "SESSION_CREDIT"), ("0000020000000000", "limit")]);
     pin(&Frame::StreamsCredit(257), &[("23", "STREAMS_CREDIT"), ("01010000", "streams")]);

@@ -1,17 +1,19 @@
 //! Records and streams are handled without touching the heap, and a channel's size is known.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 
+use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::time::Duration;
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::System;
 
 use homing_core::Instant;
 use homing_core::channel::{Channel, Config, Event, Output};
 use homing_core::crypto::Portable;
 use homing_core::mux::{self, Mux, Source, Taken, WindowCaps};
 use homing_core::session::{Role, Session};
-use homing_core::wire::{Frame, HEADER_LEN, MAX_PLAINTEXT, MAX_RECORD, Params, Reader, StreamId, Writer};
+use homing_core::wire::{Frame, MAX_PLAINTEXT, MAX_RECORD, Params, Reader, StreamId, Writer};
 use support::ends::{channels, keys};
 
 thread_local! {
@@ -89,7 +91,8 @@ fn sealing_and_opening_need_no_heap() {
 
 #[test]
 fn channels_need_no_heap() {
-    let [mut device, mut host] = channels::<64>([Params { max_streams: 32, ..Params::default() }; 2], &Config::default());
+    let [mut device, mut host] =
+        channels::<64>([Params { max_streams: 32, ..Params::default() }; 2], &Config::default());
     let (mut record, mut now) = ([0; MAX_RECORD], Instant::ZERO);
     let (mut received, mut records) = (0, 0);
     let operations = heap_operations(|| {

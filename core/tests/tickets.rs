@@ -1,5 +1,6 @@
 //! Tickets against the vectors of an independent implementation, and their single use, expiry
 //! and limits as a host sees them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

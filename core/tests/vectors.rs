@@ -1,5 +1,6 @@
 //! The handshake, the key schedule and the record layer against vectors of an independent
 //! implementation (`testvectors/`), failing cases included.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! What several test files need: vectors from disk, scripted randomness.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "tests; each file uses a part")]
 
 pub mod ends;
 
