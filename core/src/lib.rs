@@ -37,3 +37,8 @@ pub mod time;
 pub mod wire;
 
 pub use time::Instant;
+
+/// Runs the example of the project's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
