@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use homing_tokio::{Io, ServerTls, TlsError};
+use homing_tokio::{Io, ServerTls, TlsError, prepare};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -204,7 +204,7 @@ async fn serve(shared: Arc<Shared>, tcp: TcpStream, permit: OwnedSemaphorePermit
 }
 
 async fn upgrade(shared: &Shared, tcp: TcpStream) -> Option<Upgraded> {
-    tcp.set_nodelay(true).ok()?;
+    prepare(&tcp).ok()?;
     let io = match &shared.tls {
         None => Io::Plain(tcp),
         Some(tls) => {

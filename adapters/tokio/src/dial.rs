@@ -16,7 +16,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-use crate::socket::Io;
+use crate::socket::{Io, prepare};
 use crate::tls::{ClientTls, TlsError};
 use crate::url::RelayUrl;
 use crate::websocket::{PATH, SUBPROTOCOL};
@@ -99,7 +99,7 @@ pub async fn dial(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> R
 async fn dial_steps(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
     let relay = || url.authority().into();
     let tcp = connect(url).await.map_err(|error| DialError::Unreachable { relay: relay(), error })?;
-    tcp.set_nodelay(true).map_err(|error| DialError::Unreachable { relay: relay(), error })?;
+    prepare(&tcp).map_err(|error| DialError::Unreachable { relay: relay(), error })?;
     let io = if url.is_plain() { Io::Plain(tcp) } else { encrypt(url, tls, tcp).await? };
     let request = request(url).map_err(|e| garbled(url, e))?;
     let opened = async_tungstenite::client_async_with_config(request, io.compat(), Some(config)).await;

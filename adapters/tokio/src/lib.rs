@@ -11,7 +11,7 @@ mod websocket;
 
 pub use dial::{DIAL_TIMEOUT, DialError, Socket, dial};
 pub use runtime::{TokioClock, TunnelStream};
-pub use socket::Io;
+pub use socket::{Io, prepare};
 pub use tls::{ClientTls, ServerTls, TlsError};
 pub use url::{BadRelayUrl, MAX_AUTHORITY, RelayUrl};
 pub use websocket::{PATH, SUBPROTOCOL, endpoint_config};

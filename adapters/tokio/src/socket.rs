@@ -18,20 +18,27 @@ pub enum Io {
 }
 
 impl Io {
-    /// A plain connection that sends small messages at once.
-    ///
-    /// # Errors
-    /// Where the socket is gone already.
-    pub fn plain(tcp: TcpStream) -> io::Result<Self> {
-        tcp.set_nodelay(true)?;
-        Ok(Self::Plain(tcp))
-    }
-
     /// Whether TLS protects it.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
+}
+
+/// Unsent bytes that the kernel takes from us: two records. What waits in the kernel can be
+/// overtaken by nothing, so a keystroke must not find megabytes of a bulk transfer there.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT: u32 = 32 * 1024;
+
+/// Prepares a link's connection: small messages leave at once, and find little before them.
+///
+/// # Errors
+/// Where the socket is gone already.
+pub fn prepare(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT)?;
+    Ok(())
 }
 
 impl AsyncRead for Io {
