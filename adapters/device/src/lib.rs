@@ -1,3 +1,44 @@
-//! The homing device: profiles, dialling, local listeners. Nothing here knows a relay's inside.
+//! The homing device: what it knows of its hosts, calls that are kept alive, and the local ends of
+//! services. Nothing here knows a relay's inside.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`profile`] | what this device keeps of every host, in an encrypted file |
+//! | [`pair`](mod@pair) | becomes a device of a host |
+//! | [`tunnel`] | one call to one host, kept alive |
+//! | [`tunnels`] | a tunnel per host, made on demand; their status |
+//! | [`forward`](mod@forward), [`connect`](mod@connect), [`http_proxy`] | local ends of services |
+#![forbid(unsafe_code)]
 
+pub mod connect;
+pub mod error;
+pub mod forward;
+mod hex;
 pub mod http_proxy;
+mod keep;
+pub mod pair;
+pub mod profile;
+mod retry;
+pub mod service;
+mod splice;
+pub mod status;
+pub mod tunnel;
+pub mod tunnels;
+
+pub use connect::connect;
+pub use error::DeviceError;
+pub use forward::forward;
+pub use pair::{PairedHost, pair};
+pub use profile::{HostProfile, HostSummary, Profiles};
+pub use service::Service;
+pub use status::{LinkState, LinkStatus, serve_status};
+pub use tunnel::{OpenError, Tunnel};
+pub use tunnels::{Tunnels, proxy};
+
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
+
+/// The system's randomness. Without it no key can be made, hence the panic inside.
+fn random() -> UnwrapErr<SysRng> {
+    UnwrapErr(SysRng)
+}

@@ -1,0 +1,58 @@
+//! A service on two byte streams, such as stdin and stdout: what `ProxyCommand` of ssh expects.
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
+
+use crate::error::DeviceError;
+use crate::tunnel::Tunnel;
+
+const BUFFER: usize = 32 * 1024;
+
+/// Carries `input` to the service and what it says to `output`, until the service has ended. The
+/// end of `input` is passed on, and the service's last words still come.
+///
+/// A read of stdin cannot be cancelled: a program that gave it here exits by
+/// [`exit`](std::process::exit), or waits for another line.
+///
+/// # Errors
+/// [`DeviceError::NotReachable`], [`DeviceError::Refused`], or [`DeviceError::Broken`] where the
+/// service, or whoever reads `output`, broke off.
+pub async fn connect(
+    tunnel: &Tunnel,
+    service: &str,
+    mut input: impl AsyncRead + Unpin,
+    mut output: impl AsyncWrite + Unpin,
+) -> Result<(), DeviceError> {
+    let stream = tunnel.open(service).await?;
+    let (mut from, mut to) = split(stream);
+    let up = async {
+        let mut buf = vec![0; BUFFER];
+        loop {
+            match input.read(&mut buf).await {
+                Ok(len) if len > 0 => {
+                    // A service that wants no more may still have something to say.
+                    if to.write_all(buf.get(..len).unwrap_or_default()).await.is_err() {
+                        break;
+                    }
+                }
+                _ => break,
+            }
+        }
+        let _ = to.shutdown().await;
+        core::future::pending::<core::convert::Infallible>().await
+    };
+    let down = async {
+        let mut buf = vec![0; BUFFER];
+        loop {
+            let len = from.read(&mut buf).await.map_err(DeviceError::from_stream)?;
+            if len == 0 {
+                return Ok(output.flush().await?);
+            }
+            output.write_all(buf.get(..len).unwrap_or_default()).await?;
+            output.flush().await?;
+        }
+    };
+    tokio::select! {
+        never = up => match never {},
+        ended = down => ended,
+    }
+}

@@ -1,0 +1,337 @@
+//! What this device keeps of every host that it is paired with, in an encrypted file. Several
+//! processes share the file: everything is read anew when it is needed and changed under its lock.
+
+use core::fmt;
+use std::path::Path;
+
+use homing_core::crypto::{Identity, PROTO, PublicKey, Secret, hash};
+use homing_core::handshake::{Exports, RouteId, Suite};
+use homing_core::hop::Capability;
+use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
+use homing_local::{StoreError, Vault};
+use homing_tokio::RelayUrl;
+use serde::{Deserialize, Serialize};
+
+use crate::error::DeviceError;
+use crate::hex::{self, Hex};
+
+/// The state file's name.
+pub const STATE_FILE: &str = "vault.enc";
+/// The name of its key's file.
+pub const KEY_FILE: &str = "vault.key";
+/// The longest name of a host, in bytes.
+const NAME_MAX: usize = 63;
+
+/// The hosts of a device.
+#[derive(Default, Serialize, Deserialize)]
+pub struct Profiles {
+    hosts: Vec<HostProfile>,
+}
+
+/// What a device keeps of one host. Its secrets are wiped when it is dropped.
+#[derive(Serialize, Deserialize)]
+pub struct HostProfile {
+    id: String,
+    name: String,
+    relay: String,
+    plain: bool,
+    suite: u8,
+    host_key: Hex<32>,
+    identity: Hex<32>,
+    device_root: Hex<32>,
+    device_id: Hex<8>,
+    token: Hex<TOKEN_LEN>,
+    route_id: Hex<16>,
+    /// The latest capability, which nobody has used yet.
+    capability: Hex<CAPABILITY_LEN>,
+    /// One that the relay has taken before.
+    previous: Option<Hex<CAPABILITY_LEN>>,
+    paired_at: u64,
+}
+
+/// What may be told of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HostSummary {
+    /// Its id on this device, sixteen hex digits: it follows the host's key.
+    pub id: String,
+    /// Its name on this device.
+    pub name: String,
+    /// Its relay, `wss://…`.
+    pub relay: String,
+    /// When this device was paired with it, Unix seconds.
+    pub paired_at: u64,
+}
+
+/// What pairing gives.
+pub(crate) struct NewHost<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) relay: &'a RelayUrl,
+    pub(crate) suite: Suite,
+    pub(crate) host: &'a PublicKey,
+    pub(crate) identity: &'a Identity,
+    pub(crate) device_root: Secret<32>,
+    pub(crate) device_id: [u8; 8],
+    pub(crate) token: Secret<TOKEN_LEN>,
+    pub(crate) route_id: RouteId,
+    pub(crate) capability: Secret<CAPABILITY_LEN>,
+    pub(crate) paired_at: u64,
+}
+
+/// The id of the host with this key.
+pub(crate) fn host_id(host: &PublicKey) -> String {
+    hex::emit(hash(&[PROTO, b" host id", host.as_bytes()]).get(..8).unwrap_or_default())
+}
+
+impl Profiles {
+    /// Reads the file; none is as good as an empty one.
+    ///
+    /// # Errors
+    /// [`DeviceError::Store`].
+    pub fn read(data: &Path) -> Result<Self, DeviceError> {
+        Ok(Vault::open(data, STATE_FILE, KEY_FILE)?.map(|(_, profiles)| profiles).unwrap_or_default())
+    }
+
+    /// The hosts of the device whose data is in `data`, by name.
+    ///
+    /// # Errors
+    /// [`DeviceError::Store`].
+    pub fn list(data: &Path) -> Result<Vec<HostSummary>, DeviceError> {
+        let mut hosts: Vec<_> = Self::read(data)?.hosts.iter().map(HostProfile::summary).collect();
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(hosts)
+    }
+
+    /// Gives a host another name.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownHost`], [`DeviceError::Ambiguous`], [`DeviceError::BadName`],
+    /// [`DeviceError::NameTaken`] or [`DeviceError::Store`].
+    pub fn rename(data: &Path, host: &str, name: &str) -> Result<HostSummary, DeviceError> {
+        if !is_name(name) {
+            return Err(DeviceError::BadName { name: name.into() });
+        }
+        Self::change(data, host, |profiles| {
+            let id = profiles.find(host)?.id.clone();
+            if profiles.hosts.iter().any(|other| other.name == name && other.id != id) {
+                return Err(DeviceError::NameTaken { name: name.into() });
+            }
+            let profile = profiles.by_id_mut(&id).ok_or_else(|| DeviceError::UnknownHost { host: host.into() })?;
+            profile.name = name.into();
+            Ok(profile.summary())
+        })
+    }
+
+    /// Forgets a host and every secret shared with it. The host keeps its own record of this device.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownHost`], [`DeviceError::Ambiguous`] or [`DeviceError::Store`].
+    pub fn forget(data: &Path, host: &str) -> Result<HostSummary, DeviceError> {
+        Self::change(data, host, |profiles| {
+            let summary = profiles.find(host)?.summary();
+            profiles.hosts.retain(|profile| profile.id != summary.id);
+            Ok(summary)
+        })
+    }
+
+    /// The host of this name or id, or the only one whose name or id begins so.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownHost`] or [`DeviceError::Ambiguous`].
+    pub fn find(&self, host: &str) -> Result<&HostProfile, DeviceError> {
+        if let Some(exact) = self.hosts.iter().find(|profile| profile.name == host || profile.id == host) {
+            return Ok(exact);
+        }
+        let matching = |profile: &&HostProfile| profile.name.starts_with(host) || profile.id.starts_with(host);
+        let found: Vec<_> = self.hosts.iter().filter(matching).collect();
+        match found.as_slice() {
+            _ if host.is_empty() => Err(DeviceError::UnknownHost { host: host.into() }),
+            [] => Err(DeviceError::UnknownHost { host: host.into() }),
+            [one] => Ok(one),
+            several => Err(DeviceError::Ambiguous {
+                host: host.into(),
+                names: several.iter().map(|profile| profile.name.clone()).collect(),
+            }),
+        }
+    }
+
+    /// The host with exactly this name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&HostProfile> {
+        self.hosts.iter().find(|profile| profile.name == name)
+    }
+
+    /// The host with exactly this id.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<&HostProfile> {
+        self.hosts.iter().find(|profile| profile.id == id)
+    }
+
+    /// Takes a host in. One that is known already is replaced and keeps its name.
+    pub(crate) fn insert(&mut self, new: NewHost<'_>) -> HostSummary {
+        let id = host_id(new.host);
+        let known = self.hosts.iter().position(|profile| profile.id == id).map(|place| self.hosts.remove(place));
+        let profile = HostProfile {
+            name: known.map_or_else(|| self.unique(new.name), |known| known.name),
+            id,
+            relay: new.relay.authority().into(),
+            plain: new.relay.is_plain(),
+            suite: new.suite.to_byte(),
+            host_key: Hex::new(*new.host.as_bytes()),
+            identity: Hex(new.identity.secret()),
+            device_root: Hex(new.device_root),
+            device_id: Hex::new(new.device_id),
+            token: Hex(new.token),
+            route_id: Hex::new(new.route_id),
+            capability: Hex(new.capability),
+            previous: None,
+            paired_at: new.paired_at,
+        };
+        let summary = profile.summary();
+        self.hosts.push(profile);
+        summary
+    }
+
+    /// Stores a fresh capability; the one in use, which the relay took, is kept behind it.
+    pub(crate) fn renew(&mut self, id: &str, used: &Secret<CAPABILITY_LEN>, fresh: &[u8; CAPABILITY_LEN]) {
+        if let Some(profile) = self.by_id_mut(id) {
+            profile.previous = Some(Hex(used.duplicate()));
+            profile.capability = Hex::new(*fresh);
+        }
+    }
+
+    fn change<R>(
+        data: &Path,
+        host: &str,
+        change: impl FnOnce(&mut Self) -> Result<R, DeviceError>,
+    ) -> Result<R, DeviceError> {
+        let Some((mut vault, _)) = Vault::<Self>::open(data, STATE_FILE, KEY_FILE)? else {
+            return Err(DeviceError::UnknownHost { host: host.into() });
+        };
+        vault.try_update(change).map(|(given, _)| given)
+    }
+
+    fn by_id_mut(&mut self, id: &str) -> Option<&mut HostProfile> {
+        self.hosts.iter_mut().find(|profile| profile.id == id)
+    }
+
+    fn unique(&self, wanted: &str) -> String {
+        let name = to_name(wanted);
+        if self.by_name(&name).is_none() {
+            return name;
+        }
+        let mut number = 2_u32;
+        loop {
+            let suffix = format!("-{number}");
+            let end = name.len().min(NAME_MAX.saturating_sub(suffix.len()));
+            let numbered = format!("{}{suffix}", name.get(..end).unwrap_or(&name));
+            if self.by_name(&numbered).is_none() {
+                return numbered;
+            }
+            number = number.saturating_add(1);
+        }
+    }
+}
+
+impl HostProfile {
+    /// What may be told of it.
+    #[must_use]
+    pub fn summary(&self) -> HostSummary {
+        let scheme = if self.plain { "ws" } else { "wss" };
+        HostSummary {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            relay: format!("{scheme}://{}", self.relay),
+            paired_at: self.paired_at,
+        }
+    }
+
+    /// Where its relay is.
+    ///
+    /// # Errors
+    /// [`DeviceError::RelayName`] where the stored name is none.
+    pub fn relay(&self) -> Result<RelayUrl, DeviceError> {
+        RelayUrl::from_authority(&self.relay, self.plain)
+            .map_err(|error| DeviceError::RelayName { relay: self.relay.clone(), error })
+    }
+
+    pub(crate) fn suite(&self) -> Result<Suite, DeviceError> {
+        Suite::from_byte(self.suite)
+            .ok_or_else(|| DeviceError::failed("this host was paired by a newer version: update this program"))
+    }
+
+    pub(crate) const fn host_key(&self) -> PublicKey {
+        PublicKey::from_bytes(*self.host_key.0.expose())
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        Identity::from_secret(&self.identity.0)
+    }
+
+    pub(crate) fn psk(&self, suite: Suite) -> Secret<32> {
+        Exports::psk(&self.device_root.0, suite)
+    }
+
+    pub(crate) const fn token(&self) -> &Secret<TOKEN_LEN> {
+        &self.token.0
+    }
+
+    pub(crate) const fn route(&self) -> RouteId {
+        *self.route_id.0.expose()
+    }
+
+    /// The capability to show: the newest, or the one before, where there is one.
+    pub(crate) fn capability(&self, previous: bool) -> Capability {
+        let newest = &self.capability;
+        Capability::from_bytes(self.previous.as_ref().filter(|_| previous).unwrap_or(newest).0.expose())
+    }
+
+    pub(crate) const fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+}
+
+impl fmt::Debug for Profiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.hosts).finish()
+    }
+}
+
+impl fmt::Debug for HostProfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostProfile").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The open file, created where there is none.
+pub(crate) fn vault(data: &Path) -> Result<Vault<Profiles>, StoreError> {
+    Vault::open_or_create(data, STATE_FILE, KEY_FILE, Profiles::default).map(|(vault, _)| vault)
+}
+
+/// A name has to fit into `HOST/SERVICE` and into `http://SERVICE.HOST.homing/`.
+fn is_name(name: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    name.len() <= NAME_MAX && name.split('.').all(|label| !label.is_empty() && label.bytes().all(inside))
+}
+
+/// The closest name to what a host calls itself.
+fn to_name(wanted: &str) -> String {
+    let mut name = String::new();
+    for c in wanted.chars().flat_map(char::to_lowercase) {
+        let fits = c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
+        let c = if fits { c } else { '-' };
+        // One separator at a time, and none in front.
+        let separates = |c| matches!(c, '-' | '.');
+        if separates(c) && name.chars().last().is_none_or(separates) {
+            continue;
+        }
+        if name.len() < NAME_MAX {
+            name.push(c);
+        }
+    }
+    let name = name.trim_end_matches(['-', '.']);
+    if name.is_empty() { "host".into() } else { name.into() }
+}
+
+#[cfg(test)]
+#[path = "profile_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+use homing_core::handshake::Suite;
+use tempfile::TempDir;
+
+use super::*;
+use crate::random;
+
+fn add(data: &Path, name: &str, host: u8) -> HostSummary {
+    let relay = "wss://relay.example.org".parse().unwrap();
+    let new = NewHost {
+        name,
+        relay: &relay,
+        suite: Suite::Hybrid,
+        host: &PublicKey::from_bytes([host; 32]),
+        identity: &Identity::generate(&mut random()),
+        device_root: Secret::new([1; 32]),
+        device_id: [2; 8],
+        token: Secret::new([3; TOKEN_LEN]),
+        route_id: [4; 16],
+        capability: Secret::new([5; CAPABILITY_LEN]),
+        paired_at: 77,
+    };
+    vault(data).unwrap().update(|profiles| profiles.insert(new)).unwrap().0
+}
+
+fn names(data: &Path) -> Vec<String> {
+    Profiles::list(data).unwrap().into_iter().map(|host| host.name).collect()
+}
+
+#[test]
+fn hosts_are_kept_sealed_and_named_once() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    assert!(Profiles::list(&data).is_err() || Profiles::list(&data).unwrap().is_empty());
+    assert_eq!(add(&data, "My NAS!", 1).name, "my-nas");
+    assert_eq!(add(&data, "my nas", 2).name, "my-nas-2");
+    assert_eq!(add(&data, "../..", 3).name, "host");
+    assert_eq!(names(&data), ["host", "my-nas", "my-nas-2"]);
+    let profiles = Profiles::read(&data).unwrap();
+    let profile = profiles.find("my-nas").unwrap();
+    assert_eq!(profile.host_key(), PublicKey::from_bytes([1; 32]));
+    assert_eq!((profile.route(), profile.token().expose()), ([4; 16], &[3; TOKEN_LEN]));
+    assert_eq!(profile.relay().unwrap().to_string(), "wss://relay.example.org");
+    let told = format!("{profiles:?}");
+    assert!(told.contains("my-nas") && !told.contains("0303"), "{told}");
+    let sealed = std::fs::read(data.join(STATE_FILE)).unwrap();
+    assert!(!sealed.windows(6).any(|part| part == b"my-nas"));
+}
+
+#[test]
+fn a_host_is_found_by_name_id_or_the_beginning_of_either() {
+    let dir = TempDir::new().unwrap();
+    let (nas, pc) = (add(dir.path(), "nas", 1), add(dir.path(), "nas-attic", 2));
+    let profiles = Profiles::read(dir.path()).unwrap();
+    let id = |host: &str| profiles.find(host).map(|profile| profile.id.clone());
+    assert_eq!(id("nas").unwrap(), nas.id);
+    assert_eq!(id("nas-").unwrap(), pc.id);
+    assert_eq!(id(&pc.id).unwrap(), pc.id);
+    assert_eq!(id(&nas.id[..8]).unwrap(), nas.id);
+    assert!(matches!(id("na"), Err(DeviceError::Ambiguous { names, .. }) if names == ["nas", "nas-attic"]));
+    for unknown in ["", "x/", "nas-attics"] {
+        assert_eq!(id(unknown).unwrap_err().exit_code(), 4, "{unknown}");
+    }
+}
+
+#[test]
+fn pairing_again_keeps_the_name_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let first = add(dir.path(), "nas", 1);
+    Profiles::rename(dir.path(), "nas", "attic").unwrap();
+    let old = Profiles::read(dir.path()).unwrap().find("attic").unwrap().identity().public().to_owned();
+    let again = add(dir.path(), "nas", 1);
+    assert_eq!((again.id.as_str(), again.name.as_str()), (first.id.as_str(), "attic"));
+    let profiles = Profiles::read(dir.path()).unwrap();
+    assert_ne!(*profiles.find("attic").unwrap().identity().public(), old);
+    assert_eq!(names(dir.path()), ["attic"]);
+}
+
+#[test]
+fn renaming_and_forgetting_say_no_clearly() {
+    let dir = TempDir::new().unwrap();
+    assert!(matches!(Profiles::forget(dir.path(), "nas"), Err(DeviceError::UnknownHost { .. })));
+    add(dir.path(), "nas", 1);
+    add(dir.path(), "pc", 2);
+    assert!(matches!(Profiles::rename(dir.path(), "nas", "pc"), Err(DeviceError::NameTaken { .. })));
+    for bad in ["", "a/b", "A", ".", "a..b", "a b", &"a".repeat(64)] {
+        assert!(matches!(Profiles::rename(dir.path(), "nas", bad), Err(DeviceError::BadName { .. })), "{bad}");
+    }
+    assert_eq!(Profiles::rename(dir.path(), "nas", "nas").unwrap().name, "nas");
+    Profiles::forget(dir.path(), "pc").unwrap();
+    assert_eq!(names(dir.path()), ["nas"]);
+}
+
+#[test]
+fn a_fresh_capability_keeps_the_one_that_worked_behind_it() {
+    let dir = TempDir::new().unwrap();
+    let id = add(dir.path(), "nas", 1).id;
+    let shown = |previous| {
+        let profiles = Profiles::read(dir.path()).unwrap();
+        let bytes = profiles.find("nas").unwrap().capability(previous).to_bytes();
+        (bytes.expose()[0], profiles.find("nas").unwrap().has_previous())
+    };
+    assert_eq!((shown(false), shown(true)), ((5, false), (5, false)));
+    for (used, fresh) in [(5, 6), (5, 7), (7, 8)] {
+        let used_bytes = Secret::new([used; CAPABILITY_LEN]);
+        let mut vault = vault(dir.path()).unwrap();
+        vault.update(|profiles| profiles.renew(&id, &used_bytes, &[fresh; CAPABILITY_LEN])).unwrap();
+        assert_eq!((shown(false), shown(true)), ((fresh, true), (used, true)));
+    }
+}
+
+#[test]
+fn long_names_stay_unique() {
+    let dir = TempDir::new().unwrap();
+    let long = "é".repeat(80) + &"x".repeat(80);
+    let first = add(dir.path(), &long, 1).name;
+    let second = add(dir.path(), &long, 2).name;
+    assert!(is_name(&first) && is_name(&second) && first != second, "{first} {second}");
+    assert!(second.ends_with("-2"));
+}

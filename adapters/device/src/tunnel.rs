@@ -1,0 +1,244 @@
+//! One call to one host, kept alive by a task of its own: it dials, waits and dials again until the
+//! tunnel is closed or the host has said a final no. The task changes what a `watch` shows; whoever
+//! opens a stream waits for that.
+
+use core::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
+
+use homing_driver::device::Opener;
+use homing_local::clock::unix_now;
+use homing_tokio::{ClientTls, TunnelStream};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::error::DeviceError;
+use crate::keep::Keeper;
+use crate::profile::{HostSummary, Profiles};
+use crate::service::{self, Service};
+use crate::status::{LinkState, LinkStatus};
+
+/// How long opening a stream waits for the host.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long closing waits for the goodbye to leave.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why no stream was opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The host did not answer in [`OPEN_TIMEOUT`]; it may later.
+    #[error("not reachable: {why}")]
+    NotReachable {
+        /// What is known about it.
+        why: String,
+    },
+    /// The host does not want this device, or is not the one that it was paired with.
+    #[error("refused: {why}")]
+    Refused {
+        /// What is known about it.
+        why: String,
+    },
+    /// No service has such a name.
+    #[error("a service's name has 1 to 255 bytes")]
+    BadName,
+}
+
+/// A call to a host that is kept alive; cheap to clone. It ends with its last clone.
+#[derive(Clone, Debug)]
+pub struct Tunnel(Arc<Held>);
+
+/// What the clones of a tunnel hold, and its task does not.
+#[derive(Debug)]
+struct Held(Arc<Shared>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.stop.notify_one();
+    }
+}
+
+/// What a tunnel shares with its task.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) view: watch::Sender<View>,
+    pub(crate) host: HostSummary,
+    /// Somebody asks for the host while the task waits.
+    pub(crate) asked_for: Notify,
+    pub(crate) stop: Notify,
+}
+
+/// What the call is doing.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) phase: Phase,
+    pub(crate) since: u64,
+    pub(crate) last_error: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Connecting,
+    Connected(Opener),
+    Waiting(Instant),
+    Refused(Instant),
+    Over,
+}
+
+impl Phase {
+    const fn state(&self) -> LinkState {
+        match self {
+            Self::Connecting => LinkState::Connecting,
+            Self::Connected(_) => LinkState::Connected,
+            Self::Waiting(_) => LinkState::Waiting,
+            Self::Refused(_) => LinkState::Refused,
+            Self::Over => LinkState::Ended,
+        }
+    }
+}
+
+impl Shared {
+    /// Shows that the call is doing something else now.
+    pub(crate) fn enter(&self, phase: Phase, error: Option<String>) {
+        self.view.send_modify(|view| {
+            if view.phase.state() != phase.state() {
+                view.since = unix_now();
+            }
+            if error.is_some() || matches!(phase, Phase::Connected(_)) {
+                view.last_error = error;
+            }
+            view.phase = phase;
+        });
+    }
+
+    pub(crate) fn opener(&self) -> Option<Opener> {
+        match &self.view.borrow().phase {
+            Phase::Connected(opener) => Some(opener.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Tunnel {
+    /// Starts to call the host of this name, id, or beginning of either, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownHost`], [`DeviceError::Ambiguous`] or [`DeviceError::Store`]. That the
+    /// host cannot be reached is none: streams wait for it.
+    pub fn start(data: &Path, host: &str, tls: Arc<ClientTls>) -> Result<Self, DeviceError> {
+        let summary = Profiles::read(data)?.find(host)?.summary();
+        Ok(Self::to(data, summary, tls))
+    }
+
+    pub(crate) fn to(data: &Path, host: HostSummary, tls: Arc<ClientTls>) -> Self {
+        let (view, _) = watch::channel(View { phase: Phase::Connecting, since: unix_now(), last_error: None });
+        let shared = Arc::new(Shared { view, host, asked_for: Notify::new(), stop: Notify::new() });
+        tokio::spawn(Keeper::new(shared.clone(), data, tls).keep());
+        Self(Arc::new(Held(shared)))
+    }
+
+    /// The host that it leads to, as it was when the tunnel was started.
+    #[must_use]
+    pub fn host(&self) -> &HostSummary {
+        &self.shared().host
+    }
+
+    /// A stream to a service. Waits for the host, at most [`OPEN_TIMEOUT`]; whether the service
+    /// exists and may be used shows when the stream is read.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(&self, service: &str) -> Result<TunnelStream, OpenError> {
+        let preface = service::preface(service).ok_or(OpenError::BadName)?;
+        let mut stream = self.stream().await?;
+        // A fresh stream takes more than a preface at once.
+        stream.write_all(&preface).await.map_err(|error| OpenError::NotReachable { why: error.to_string() })?;
+        Ok(stream)
+    }
+
+    /// The services that the host offers to this device.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or [`DeviceError::Failed`] where the answer cannot be read.
+    pub async fn services(&self) -> Result<Vec<Service>, DeviceError> {
+        service::list(self.stream().await?).await
+    }
+
+    /// What the call is doing.
+    #[must_use]
+    pub fn status(&self) -> LinkStatus {
+        let shared = self.shared();
+        let view = shared.view.borrow();
+        let (round_trip, retry_at) = match &view.phase {
+            Phase::Connected(opener) => (opener.round_trip(), None),
+            Phase::Waiting(until) | Phase::Refused(until) => (None, Some(*until)),
+            Phase::Connecting | Phase::Over => (None, None),
+        };
+        let left = retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());
+        LinkStatus {
+            host: shared.host.name.clone(),
+            relay: shared.host.relay.clone(),
+            state: view.phase.state(),
+            since: view.since,
+            last_round_trip_ms: round_trip.map(|trip| trip.as_secs_f64() * 1000.0),
+            last_error: view.last_error.clone(),
+            retry_in_ms: left.and_then(|ms| u64::try_from(ms).ok()),
+        }
+    }
+
+    /// Whether it is over for good.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.shared().view.borrow().phase, Phase::Over)
+    }
+
+    /// Waits until the call is over for good, and tells why.
+    pub async fn over(&self) -> DeviceError {
+        let mut views = self.shared().view.subscribe();
+        // The sender lives as long as this borrow.
+        let _ = views.wait_for(|view| matches!(view.phase, Phase::Over)).await;
+        DeviceError::refused(self.last_error("the tunnel was closed"))
+    }
+
+    /// Ends the call after telling the host. Streams that run are lost.
+    pub async fn close(&self) {
+        self.shared().stop.notify_one();
+        let _ = timeout(CLOSE_TIMEOUT.saturating_mul(2), self.over()).await;
+    }
+
+    /// A stream to the host, nothing on it yet.
+    async fn stream(&self) -> Result<TunnelStream, OpenError> {
+        let shared = self.shared();
+        let mut views = shared.view.subscribe();
+        let deadline = Instant::now() + OPEN_TIMEOUT;
+        loop {
+            let opener = match &views.borrow_and_update().phase {
+                Phase::Connected(opener) => Some(opener.clone()),
+                // Told at once: waiting would not help.
+                Phase::Over | Phase::Refused(_) => break,
+                Phase::Waiting(_) => {
+                    shared.asked_for.notify_one();
+                    None
+                }
+                Phase::Connecting => None,
+            };
+            // A call that has just ended opens none, and shows something else in a moment.
+            if let Some(stream) = opener.and_then(|opener| opener.open()) {
+                return Ok(stream.into());
+            }
+            if timeout_at(deadline, views.changed()).await.is_err() {
+                let why = self.last_error("the host does not answer; check that it runs and is connected to its relay");
+                return Err(OpenError::NotReachable { why });
+            }
+        }
+        Err(OpenError::Refused { why: self.last_error("the tunnel was closed") })
+    }
+
+    fn last_error(&self, otherwise: &str) -> String {
+        self.shared().view.borrow().last_error.clone().unwrap_or_else(|| otherwise.into())
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.0
+    }
+}
