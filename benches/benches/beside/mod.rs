@@ -1,0 +1,35 @@
+//! One thing beside its bound: both go through criterion, then their ratio is printed.
+
+use core::time::Duration;
+use std::cell::Cell;
+
+use criterion::{BenchmarkGroup, Criterion};
+use criterion::measurement::WallTime;
+use homing_benches::records::Batch;
+
+/// Criterion's settings for a run of seconds, not minutes. Times are CPU times of the thread.
+pub fn quick() -> Criterion {
+    Criterion::default()
+        .sample_size(15)
+        .warm_up_time(Duration::from_millis(60))
+        .measurement_time(Duration::from_millis(250))
+        .configure_from_args()
+}
+
+/// Benches `ours`, then `bound`, and prints the ratio of their fastest samples.
+pub fn beside(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, ours: Batch, bound_name: &str, bound: Batch) {
+    let [ours, bound] = [(name, ours), (&format!("{name} - {bound_name}"), bound)].map(|(name, mut batch)| {
+        let best = Cell::new(f64::INFINITY);
+        group.bench_function(name, |b| {
+            b.iter_custom(|n| {
+                let spent = batch(n);
+                best.set(best.get().min(spent.as_nanos() as f64 / n as f64));
+                spent
+            });
+        });
+        best.get()
+    });
+    if ours.is_finite() && bound.is_finite() {
+        println!("  => {name}: {ours:.0} ns, {bound_name} {bound:.0} ns: {:.3}x\n", ours / bound);
+    }
+}
