@@ -1,0 +1,179 @@
+//! A relay, a host and devices as processes of the real binary, each with a data directory of its own. Services and
+//! clients that tests use are in the modules beside.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared, and each test file uses its part")]
+
+pub mod client;
+pub mod process;
+pub mod service;
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use process::{Finished, Process, homing, rss_peak, run};
+
+/// For what should take a moment: generous, as the tests share two cores.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// What the host is called by its devices.
+pub const HOST: &str = "nest";
+
+/// Waits for a future, no longer than [`PATIENCE`].
+pub async fn within<F: Future>(future: F) -> F::Output {
+    in_time(PATIENCE, future).await
+}
+
+/// Waits for a future, no longer than `limit`.
+pub async fn in_time<F: Future>(limit: Duration, future: F) -> F::Output {
+    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("not within {limit:?}"))
+}
+
+/// Waits until `condition` holds; `what` says in the failure what was waited for.
+pub async fn until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    let started = tokio::time::Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A relay and a host that reached it.
+pub struct World {
+    pub relay: Process,
+    /// Where the relay listens, also after a restart.
+    pub relay_address: SocketAddr,
+    pub host: Process,
+    exposed: Vec<String>,
+    devices: AtomicUsize,
+    // Last: the processes end before their directories go.
+    pub dir: TempDir,
+}
+
+impl World {
+    /// Starts relay and host, and waits until the host can be reached. `exposed` are names and URLs.
+    pub async fn start(exposed: &[(&str, String)]) -> Self {
+        let dir = tempfile::Builder::new().prefix("homing").tempdir().unwrap();
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (relay, relay_address) = start_relay(&dir.path().join("relay"), any).await;
+        let exposed: Vec<_> = exposed.iter().map(|(name, url)| format!("{name}={url}")).collect();
+        let host = start_host(&dir.path().join("host"), relay_address, &exposed);
+        host.logged("reachable through relay").await;
+        Self { relay, relay_address, host, exposed, devices: AtomicUsize::new(0), dir }
+    }
+
+    /// The relay as hosts name it.
+    pub fn relay_url(&self) -> String {
+        format!("ws://{}", self.relay_address)
+    }
+
+    pub fn relay_data(&self) -> PathBuf {
+        self.dir.path().join("relay")
+    }
+
+    pub fn host_data(&self) -> PathBuf {
+        self.dir.path().join("host")
+    }
+
+    /// Starts the relay again where it was. The old one has to be gone.
+    pub async fn restart_relay(&mut self) {
+        let (relay, address) = start_relay(&self.relay_data(), self.relay_address).await;
+        assert_eq!(address, self.relay_address);
+        self.relay = relay;
+    }
+
+    /// Starts the host again with the same data directory. The old one has to be gone.
+    pub fn restart_host(&mut self) {
+        self.host = start_host(&self.host_data(), self.relay_address, &self.exposed);
+    }
+
+    /// Pairs a device that has not been before.
+    pub async fn pair(&self) -> Device {
+        let number = self.devices.fetch_add(1, Ordering::Relaxed);
+        let name = format!("device-{number}");
+        let dialog = Process::start("host pair", &self.host_data(), &["host", "pair", "--auto", "--json"]);
+        let ticket = dialog.event("ticket").await;
+        let link = ticket["link"].as_str().expect("a link");
+        let data = self.dir.path().join(&name);
+        let paired = run(&data, &["pair", link, "--name", &name, "--json"]).await;
+        assert_eq!(paired.code, 0, "pairing failed: {paired}");
+        let paired: Value = serde_json::from_str(paired.stdout.trim()).expect("one JSON object");
+        assert_eq!(paired["host"]["name"], HOST);
+        let said = dialog.event("paired").await;
+        assert_eq!(said["device"]["name"], name.as_str());
+        assert_eq!(dialog.ended().await, 0);
+        Device { name, data, id: said["device"]["id"].as_str().expect("an id").to_owned(), paired }
+    }
+}
+
+/// Starts a relay for anyone on this machine; port 0 takes any.
+pub async fn start_relay(data: &Path, listen: SocketAddr) -> (Process, SocketAddr) {
+    let listen = listen.to_string();
+    let relay = Process::start("relay", data, &["relay", "start", "--listen", &listen, "--open", "--json"]);
+    let listening = relay.event("listening").await;
+    let address = listening["address"].as_str().expect("an address").parse().expect("IP:PORT");
+    (relay, address)
+}
+
+fn start_host(data: &Path, relay: SocketAddr, exposed: &[String]) -> Process {
+    let url = format!("ws://{relay}");
+    let mut args = vec!["host", "start", "--relay", &url, "--name", HOST, "--json"];
+    for service in exposed {
+        args.extend(["--expose", service]);
+    }
+    Process::start("host", data, &args)
+}
+
+/// A data directory that is paired with the host.
+pub struct Device {
+    /// What the host calls it.
+    pub name: String,
+    pub data: PathBuf,
+    /// The host's id of it.
+    pub id: String,
+    /// What `pair --json` said.
+    pub paired: Value,
+}
+
+/// A running `homing forward`.
+pub struct Forward {
+    pub process: Process,
+    pub address: SocketAddr,
+}
+
+impl Device {
+    /// Starts a forward to a service of the host and waits until it listens.
+    pub async fn forward(&self, service: &str) -> Forward {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.forward_at(service, any).await
+    }
+
+    /// The same at a given address.
+    pub async fn forward_at(&self, service: &str, listen: SocketAddr) -> Forward {
+        let (path, listen) = (format!("{HOST}/{service}"), listen.to_string());
+        let name = format!("{} forward {service}", self.name);
+        let process = Process::start(&name, &self.data, &["forward", &path, &listen, "--json"]);
+        let listening = process.event("listening").await;
+        let address = listening["address"].as_str().expect("an address").parse().expect("IP:PORT");
+        Forward { process, address }
+    }
+
+    /// Starts the HTTP proxy.
+    pub async fn proxy(&self) -> Forward {
+        let name = format!("{} proxy", self.name);
+        let process = Process::start(&name, &self.data, &["proxy", "127.0.0.1:0", "--json"]);
+        let listening = process.event("listening").await;
+        let address = listening["address"].as_str().expect("an address").parse().expect("IP:PORT");
+        Forward { process, address }
+    }
+}
+
+impl Forward {
+    /// `http://ADDRESS` and `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
