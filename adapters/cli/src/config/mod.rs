@@ -1,0 +1,216 @@
+//! Settings from four places: flags beat `HOMING_*` variables, these beat `homing.toml` in the data directory, and the
+//! file beats defaults. What a setting does is its command's business.
+
+pub(crate) mod settings;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use settings::SETTINGS;
+pub(crate) use settings::{Kind, Setting};
+pub(crate) use value::{Origin, Value};
+
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// The file's name in the data directory.
+pub(crate) const FILE: &str = "homing.toml";
+/// More is no settings file, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// What is set, and where.
+#[derive(Debug)]
+pub(crate) struct Config {
+    data: PathBuf,
+    found: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+impl Config {
+    /// Reads file and environment.
+    pub(crate) fn load(data: &Path) -> Result<Self, Failure> {
+        Self::gather(data, read_file(&data.join(FILE))?, |name| std::env::var(name).ok())
+    }
+
+    fn gather(data: &Path, file: toml::Table, env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+        let wrong = |text: String| Failure::usage(format!("{}: {text}", data.join(FILE).display()));
+        let mut found = BTreeMap::new();
+        for (section, table) in file {
+            let toml::Value::Table(table) = table else {
+                return Err(wrong(format!("{section:?} stands outside of a section; write it under {}", sections())));
+            };
+            if !SETTINGS.iter().any(|setting| setting.section() == section) {
+                return Err(wrong(format!("no section [{section}]; there are {}", sections())));
+            }
+            for (key, value) in table {
+                let setting = SETTINGS.iter().find(|setting| setting.key == format!("{section}.{key}"));
+                let setting = setting.ok_or_else(|| {
+                    wrong(format!("no setting {key:?} in [{section}]; there are {}", settings::keys_of(&section)))
+                })?;
+                let value =
+                    Value::from_toml(setting, value, data).map_err(|text| wrong(format!("{section}.{key}: {text}")))?;
+                found.insert(setting.key, (value, Origin::File));
+            }
+        }
+        for setting in SETTINGS {
+            // An empty variable unsets nothing and sets nothing, as with HOMING_DATA.
+            let Some(text) = env(setting.variable).filter(|text| !text.is_empty()) else { continue };
+            let value = Value::from_text(setting, &text)
+                .map_err(|text| Failure::usage(format!("{}: {text}", setting.variable)))?;
+            found.insert(setting.key, (value, Origin::Variable));
+        }
+        for setting in SETTINGS {
+            if let (Some(text), false) = (setting.default, found.contains_key(setting.key)) {
+                let value = Value::from_text(setting, text).map_err(Failure::failed)?;
+                found.insert(setting.key, (value, Origin::Default));
+            }
+        }
+        Ok(Self { data: data.to_path_buf(), found })
+    }
+
+    /// A setting's text: the flag's, or what was found.
+    pub(crate) fn text(&self, setting: &Setting, flag: Option<String>) -> Option<String> {
+        flag.or_else(|| match self.found.get(setting.key) {
+            Some((Value::Text(text), _)) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
+    /// A file's path: the flag's, or what was found.
+    pub(crate) fn path(&self, setting: &Setting, flag: Option<PathBuf>) -> Option<PathBuf> {
+        flag.or_else(|| self.text(setting, None).map(PathBuf::from))
+    }
+
+    /// A list: the flags', or what was found.
+    pub(crate) fn list(&self, setting: &Setting, flags: Vec<String>) -> Vec<String> {
+        match self.found.get(setting.key) {
+            Some((Value::List(list), _)) if flags.is_empty() => list.clone(),
+            _ => flags,
+        }
+    }
+
+    /// A switch that was found on.
+    pub(crate) fn is_on(&self, setting: &Setting) -> bool {
+        matches!(self.found.get(setting.key), Some((Value::Switch(true), _)))
+    }
+
+    /// A switch's position, where it was set in a way that `by` accepts.
+    pub(crate) fn switch_set_by(&self, setting: &Setting, by: impl FnOnce(Origin) -> bool) -> Option<bool> {
+        match self.found.get(setting.key) {
+            Some((Value::Switch(on), origin)) if by(*origin) => Some(*on),
+            _ => None,
+        }
+    }
+
+    /// What sets a setting, for messages.
+    pub(crate) fn origin(&self, setting: &Setting) -> String {
+        match self.found.get(setting.key) {
+            Some((_, Origin::File)) => self.data.join(FILE).display().to_string(),
+            Some((_, Origin::Variable)) => setting.variable.to_owned(),
+            Some((_, Origin::Default)) | None => "default".to_owned(),
+        }
+    }
+
+    /// `config show`.
+    pub(crate) fn show(&self, out: Output, origin: bool) -> Result<(), Failure> {
+        let mut object = serde_json::Map::new();
+        for setting in SETTINGS {
+            let found = self.found.get(setting.key);
+            let value = found.map_or(serde_json::Value::Null, |(value, _)| value.to_json());
+            let shown = found.map_or_else(|| "(not set)".to_owned(), |(value, _)| value.to_string());
+            let from = found.map_or_else(|| "nowhere".to_owned(), |_| self.origin(setting));
+            let line = format!("{} = {shown}", setting.key);
+            if origin {
+                let kind = found.map(|(_, origin)| origin.as_str());
+                object.insert(setting.key.into(), json!({ "value": value, "origin": kind, "from": from }));
+                out.text(format_args!("{line:<50} {}", out.dim(format_args!("# {from}; {}", setting.variable))))?;
+            } else {
+                object.insert(setting.key.into(), value);
+                out.text(line)?;
+            }
+        }
+        out.json(&object.into())
+    }
+}
+
+fn sections() -> String {
+    let mut names: Vec<_> = SETTINGS.iter().map(|setting| format!("[{}]", setting.section())).collect();
+    names.dedup();
+    names.join(", ")
+}
+
+fn read_file(path: &Path) -> Result<toml::Table, Failure> {
+    let cannot = |error: std::io::Error| Failure::failed(format!("cannot read {}: {error}", path.display()));
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(toml::Table::new()),
+        opened => opened.map_err(cannot)?,
+    };
+    let mut text = String::new();
+    file.take(MAX_FILE).read_to_string(&mut text).map_err(cannot)?;
+    text.parse().map_err(|error: toml::de::Error| Failure::usage(format!("{}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gather(file: &str, env: &'static [(&'static str, &'static str)]) -> Result<Config, String> {
+        let find = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Config::gather(Path::new("/data"), file.parse().unwrap(), find).map_err(|failure| match failure {
+            Failure::Said { text, .. } => text,
+            other => format!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn flags_beat_variables_beat_the_file_beats_defaults() {
+        let file = "[relay]\nlisten = '127.0.0.1:2'\n[host]\nrelay = ['wss://file']";
+        let listen =
+            |config: &Config, flag: Option<&str>| config.text(&settings::RELAY_LISTEN, flag.map(str::to_owned));
+        let all = gather(file, &[("HOMING_RELAY_LISTEN", "127.0.0.1:3"), ("HOMING_RELAY_SERVER", "wss://a,wss://b")]);
+        let all = all.unwrap();
+        assert_eq!(listen(&all, Some("127.0.0.1:4")).unwrap(), "127.0.0.1:4");
+        assert_eq!(listen(&all, None).unwrap(), "127.0.0.1:3");
+        assert_eq!(all.list(&settings::HOST_RELAY, vec![]), ["wss://a", "wss://b"]);
+        assert_eq!(all.list(&settings::HOST_RELAY, vec!["wss://flag".into()]), ["wss://flag"]);
+        let file = gather(file, &[("HOMING_RELAY_LISTEN", "")]).unwrap();
+        assert_eq!(listen(&file, None).unwrap(), "127.0.0.1:2");
+        assert_eq!(file.list(&settings::HOST_RELAY, vec![]), ["wss://file"]);
+        assert_eq!(listen(&gather("", &[]).unwrap(), None).unwrap(), "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_kinds_are_errors_that_say_what_there_is() {
+        let error = |file, env| gather(file, env).unwrap_err();
+        assert!(
+            error("[relay]\nlitsen = 'x'", &[]).contains("relay.listen")
+                || error("[relay]\nlitsen = 'x'", &[]).contains("listen")
+        );
+        assert!(error("[rely]", &[]).contains("[relay]"));
+        assert!(error("listen = 'x'", &[]).contains("outside of a section"));
+        assert!(error("[relay]\nopen = 'yes'", &[]).contains("true or false"));
+        assert!(error("[relay]\nlisten = 'here'", &[]).contains("127.0.0.1:8080"));
+        assert!(error("", &[("HOMING_RELAY_OPEN", "maybe")]).starts_with("HOMING_RELAY_OPEN: "));
+        assert!(error("[host]\nexpose = ['web']", &[]).contains("NAME=URL"));
+    }
+
+    #[test]
+    fn paths_in_the_file_are_meant_from_its_directory() {
+        let config = gather("[relay]\ntls_cert = 'cert.pem'\ntls_key = '/etc/key.pem'", &[]).unwrap();
+        assert_eq!(config.path(&settings::RELAY_TLS_CERT, None).unwrap(), Path::new("/data/cert.pem"));
+        assert_eq!(config.path(&settings::RELAY_TLS_KEY, None).unwrap(), Path::new("/etc/key.pem"));
+    }
+
+    #[test]
+    fn every_setting_has_names_of_its_own_and_a_valid_default() {
+        let distinct = |name: fn(&Setting) -> &'static str| {
+            SETTINGS.iter().map(|setting| name(setting)).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        assert_eq!(distinct(|setting| setting.key), SETTINGS.len());
+        gather("", &[]).unwrap();
+    }
+}

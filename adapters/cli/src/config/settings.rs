@@ -1,0 +1,89 @@
+//! The settings that there are.
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Section and name in `homing.toml`, with a dot between.
+    pub(crate) key: &'static str,
+    /// The environment variable.
+    pub(crate) variable: &'static str,
+    /// What it may be.
+    pub(crate) kind: Kind,
+    /// What it is where nobody sets it.
+    pub(crate) default: Option<&'static str>,
+}
+
+/// What a setting may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any text.
+    Text,
+    /// `IP:PORT`.
+    Address,
+    /// A file's path.
+    Path,
+    /// `true` or `false`.
+    Switch,
+    /// URLs of relays.
+    Relays,
+    /// `NAME=URL` of services.
+    Services,
+    /// A relay's names.
+    Names,
+}
+
+impl Kind {
+    /// Whether there may be several.
+    pub(crate) const fn is_list(self) -> bool {
+        matches!(self, Self::Relays | Self::Services | Self::Names)
+    }
+}
+
+impl Setting {
+    /// The section of `homing.toml`.
+    pub(crate) fn section(&self) -> &'static str {
+        self.key.split_once('.').map_or(self.key, |(section, _)| section)
+    }
+}
+
+/// The names in a section, for messages.
+pub(super) fn keys_of(section: &str) -> String {
+    let of = SETTINGS.iter().filter(|setting| setting.section() == section);
+    of.filter_map(|setting| Some(setting.key.split_once('.')?.1)).collect::<Vec<_>>().join(", ")
+}
+
+const fn setting(key: &'static str, variable: &'static str, kind: Kind, default: Option<&'static str>) -> Setting {
+    Setting { key, variable, kind, default }
+}
+
+pub(crate) static RELAY_LISTEN: Setting =
+    setting("relay.listen", "HOMING_RELAY_LISTEN", Kind::Address, Some("127.0.0.1:8080"));
+pub(crate) static RELAY_TLS_CERT: Setting = setting("relay.tls_cert", "HOMING_RELAY_TLS_CERT", Kind::Path, None);
+pub(crate) static RELAY_TLS_KEY: Setting = setting("relay.tls_key", "HOMING_RELAY_TLS_KEY", Kind::Path, None);
+pub(crate) static RELAY_OPEN: Setting = setting("relay.open", "HOMING_RELAY_OPEN", Kind::Switch, Some("false"));
+pub(crate) static RELAY_NAMES: Setting = setting("relay.names", "HOMING_RELAY_NAMES", Kind::Names, None);
+pub(crate) static HOST_ENABLED: Setting = setting("host.enabled", "HOMING_RELAY_ENABLED", Kind::Switch, Some("true"));
+pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERVER", Kind::Relays, None);
+pub(crate) static HOST_RELAY_KEY_FILE: Setting =
+    setting("host.relay_key_file", "HOMING_RELAY_KEY_FILE", Kind::Path, None);
+pub(crate) static HOST_EXPOSE: Setting = setting("host.expose", "HOMING_EXPOSE", Kind::Services, None);
+pub(crate) static HOST_NAME: Setting = setting("host.name", "HOMING_NAME", Kind::Text, None);
+pub(crate) static DEVICE_NAME: Setting = setting("device.name", "HOMING_DEVICE_NAME", Kind::Text, None);
+pub(crate) static DEVICE_PROXY: Setting =
+    setting("device.proxy", "HOMING_PROXY_LISTEN", Kind::Address, Some("127.0.0.1:8118"));
+
+/// All of them, as they are listed.
+pub(crate) static SETTINGS: &[&Setting] = &[
+    &RELAY_LISTEN,
+    &RELAY_TLS_CERT,
+    &RELAY_TLS_KEY,
+    &RELAY_OPEN,
+    &RELAY_NAMES,
+    &HOST_ENABLED,
+    &HOST_RELAY,
+    &HOST_RELAY_KEY_FILE,
+    &HOST_EXPOSE,
+    &HOST_NAME,
+    &DEVICE_NAME,
+    &DEVICE_PROXY,
+];

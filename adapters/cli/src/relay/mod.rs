@@ -1,0 +1,106 @@
+//! `homing relay …`: runs a relay, and asks a running one.
+
+mod control;
+mod key;
+
+use std::path::Path;
+
+use homing_local::RoleLock;
+use homing_local::control::{Listener, Role, call};
+use homing_relay::{Admission, Relay, RelayConfig, RelayError, TlsFiles};
+use serde_json::json;
+
+use crate::args::RelayStartArgs;
+use crate::config::{Config, settings};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, field};
+use crate::signals;
+
+/// `relay start`.
+pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Result<(), Failure> {
+    let config = Config::load(data)?;
+    let listen = config.text(&settings::RELAY_LISTEN, args.listen.map(|listen| listen.to_string())).unwrap_or_default();
+    let listen = listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is not IP:PORT")))?;
+    let cert = config.path(&settings::RELAY_TLS_CERT, args.tls_cert);
+    let key = config.path(&settings::RELAY_TLS_KEY, args.tls_key);
+    let tls = match (cert, key) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (None, None) => None,
+        _ => return Err(Failure::usage("a certificate needs its key: give both --tls-cert and --tls-key")),
+    };
+    let mut names = config.list(&settings::RELAY_NAMES, args.names);
+    names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+    let open = args.open || config.is_on(&settings::RELAY_OPEN);
+
+    let _lock = RoleLock::acquire(data, "relay").map_err(|error| Failure::of(Exit::Failed, &error))?;
+    let stop = signals::shutdown()?;
+    let (admission, fresh) = if open { (Admission::Open, None) } else { key::load_or_make(data)? };
+    let has_tls = tls.is_some();
+    let relay = Relay::bind(RelayConfig { tls, names: names.clone(), ..RelayConfig::new(listen, admission) });
+    let relay = relay.await.map_err(|error| {
+        // Nothing was tried: the command has to be another one.
+        let exit = if matches!(error, RelayError::OpenToAll { .. }) { Exit::Usage } else { Exit::Failed };
+        Failure::of(exit, &error)
+    })?;
+    if let Some(key) = fresh {
+        out.say(
+            &json!({ "event": "relay_key", "relay_key": key.as_str() }),
+            format_args!(
+                "The key that hosts need, shown this once. Put it in a file of mode 0600 on the host, and start the \
+                 host with --relay-key-file FILE:\n\n    {}\n",
+                key.as_str()
+            ),
+        )?;
+    }
+    let address = relay.local_addr();
+    let scheme = if has_tls { "wss" } else { "ws" };
+    let url = format!("{scheme}://{}", names.first().cloned().unwrap_or_else(|| address.to_string()));
+    tracing::info!(%address, tls = has_tls, open, "the relay listens; hosts take --relay {url}");
+    out.json(&json!({ "event": "listening", "address": address.to_string(), "url": url }))?;
+
+    let control = Listener::bind(data, Role::Relay)?;
+    let (handle, reloading) = (relay.handle(), relay.handle());
+    let mut hangups = signals::hangups()?;
+    let side = async {
+        tokio::join!(control::serve(control, handle), async {
+            while hangups.recv().await.is_some() {
+                match reloading.reload_tls() {
+                    Ok(()) => tracing::info!("read the certificate again"),
+                    Err(error) => tracing::error!(%error, "keeping the certificate that was read before"),
+                }
+            }
+        });
+    };
+    tokio::select! {
+        () = relay.run(stop) => {}
+        () = side => {}
+    }
+    tracing::info!("the relay has stopped");
+    Ok(())
+}
+
+/// `relay status`.
+pub(crate) async fn status(data: &Path, out: Output) -> Result<(), Failure> {
+    let asked = call(data, Role::Relay, &json!({ "cmd": "status" })).await?.next().await?;
+    let status = asked.ok_or_else(|| Failure::new(Exit::Unreachable, "the relay stopped while it was asked"))?;
+    out.json(&status)?;
+    for (title, name) in [
+        ("listens on", "listen"),
+        ("does TLS", "tls"),
+        ("admits", "admission"),
+        ("up for seconds", "uptime_s"),
+        ("links", "links"),
+        ("hosts", "hosts"),
+        ("channels", "channels"),
+        ("waiting dials", "parked"),
+        ("refused", "refused"),
+        ("records forwarded", "forwarded_records"),
+        ("bytes forwarded", "forwarded_bytes"),
+        ("bytes queued", "queued_bytes"),
+    ] {
+        if status.get(name).is_some() {
+            out.text(format_args!("{title:<18} {}", field(&status, name)))?;
+        }
+    }
+    Ok(())
+}

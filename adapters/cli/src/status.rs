@@ -1,0 +1,110 @@
+//! `homing status`: what runs with this data directory, as each role tells it.
+
+use std::path::Path;
+
+use homing_local::clock::{rfc3339, unix_now};
+use homing_local::control::{call_at, running};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::{Output, clean_line, field};
+
+pub(crate) async fn status(data: &Path, out: Output) -> Result<(), Failure> {
+    let mut roles = Vec::new();
+    for live in running(data).await? {
+        let asked = async { call_at(&live.path, &json!({ "cmd": "status" })).await?.next().await };
+        match asked.await {
+            Ok(Some(mut role)) => {
+                if let (Some(pid), Some(object)) = (live.pid, role.as_object_mut()) {
+                    object.entry("pid").or_insert_with(|| pid.into());
+                }
+                roles.push(role);
+            }
+            // It ended between being found and being asked.
+            Ok(None) => {}
+            Err(error) => tracing::warn!(role = %live.role, %error, "a running role does not answer"),
+        }
+    }
+    if roles.is_empty() {
+        out.text(format_args!("nothing runs with {}", data.display()))?;
+    }
+    for role in &roles {
+        show(role, out)?;
+    }
+    out.json(&json!({ "roles": roles }))
+}
+
+fn show(role: &Value, out: Output) -> Result<(), Failure> {
+    let kind = field(role, "role");
+    let title = role.get("name").map(|_| format!(" {}", field(role, "name"))).unwrap_or_default();
+    out.text(format_args!(
+        "{}{}  {}",
+        out.bold(&kind),
+        out.bold(title),
+        out.dim(format_args!("pid {}", field(role, "pid")))
+    ))?;
+    for (key, value) in role.as_object().into_iter().flatten() {
+        // A relay counts its links, others describe them, which comes last.
+        let shown_elsewhere = match key.as_str() {
+            "role" | "name" | "pid" | "version" => true,
+            "links" => !value.is_number(),
+            _ => false,
+        };
+        if shown_elsewhere {
+            continue;
+        }
+        let shown = match value {
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                let items = items.iter().filter_map(Value::as_str).map(clean_line).collect::<Vec<_>>();
+                if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+            }
+            Value::Array(_) | Value::Object(_) => continue,
+            _ => field(role, key),
+        };
+        out.text(format_args!("  {:<18}{shown}", key.replace('_', " ")))?;
+    }
+    let links = role.get("links").and_then(Value::as_array);
+    links.into_iter().flatten().try_for_each(|link| show_link(link, out))
+}
+
+fn show_link(link: &Value, out: Output) -> Result<(), Failure> {
+    let state = field(link, "state");
+    let painted = match state.as_str() {
+        "connected" => out.green(&state),
+        "disabled" => out.dim(&state),
+        _ => out.yellow(&state),
+    };
+    let to = ["relay", "host"].iter().filter(|name| link.get(**name).is_some_and(Value::is_string));
+    let to = to.map(|name| field(link, name)).collect::<Vec<_>>().join(" ");
+    let mut text = format!("  link {to}  {painted}");
+    match link.get("since") {
+        Some(Value::Number(since)) => {
+            let since = since.as_u64().unwrap_or_default();
+            let seconds = unix_now().saturating_sub(since);
+            text += &format!(" for {} (since {})", lasting(seconds), rfc3339(since));
+        }
+        Some(Value::String(since)) => text += &format!(" since {}", clean_line(since)),
+        _ => {}
+    }
+    if let Some(ms) = link.get("last_round_trip_ms").and_then(Value::as_f64) {
+        text += &format!(", round trip {ms:.1} ms");
+    }
+    if let Some(ms) = link.get("retry_in_ms").and_then(Value::as_u64) {
+        text += &format!(", trying again in {:.1} s", ms as f64 / 1000.0);
+    }
+    out.text(text)?;
+    match link.get("last_error") {
+        Some(Value::String(error)) => out.text(format_args!("    {}", out.red(clean_line(error)))),
+        _ => Ok(()),
+    }
+}
+
+/// A duration as people say it.
+fn lasting(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
