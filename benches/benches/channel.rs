@@ -11,9 +11,15 @@ use homing_core::wire::MAX_PLAINTEXT;
 use homing_driver::Ring;
 
 fn provider<A: Provider + 'static>(c: &mut Criterion) {
-    let mut group = c.benchmark_group(format!("channel/{}", A::NAME));
+    let mut group = c.benchmark_group("channel");
     for (name, len) in [("bulk, 16 KiB records", MAX_PLAINTEXT), ("messages of 100 bytes", 100)] {
-        beside(&mut group, name, through_channels::<A>(len), "seal and open", sealed_and_opened::<A>(len));
+        beside(
+            &mut group,
+            &format!("{}: {name}", A::NAME),
+            through_channels::<A>(len),
+            "seal and open",
+            sealed_and_opened::<A>(len),
+        );
     }
 }
 

@@ -15,17 +15,17 @@ fn provider<A: Provider + 'static>(c: &mut Criterion)
 where
     A::Raw: 'static,
 {
-    let mut group = c.benchmark_group(format!("record/{}", A::NAME));
+    let mut group = c.benchmark_group("record");
     for len in SIZES {
-        beside(&mut group, &format!("seal {len}"), seal::<A>(len), "raw", raw_seal::<A>(len));
-        beside(&mut group, &format!("open {len}"), open::<A>(len), "raw", raw_open::<A>(len));
+        beside(&mut group, &format!("{} seal {len} B", A::NAME), seal::<A>(len), "raw", raw_seal::<A>(len));
+        beside(&mut group, &format!("{} open {len} B", A::NAME), open::<A>(len), "raw", raw_open::<A>(len));
     }
 }
 
 fn portable_beside_ring(c: &mut Criterion) {
-    let mut group = c.benchmark_group("record/portable beside ring");
+    let mut group = c.benchmark_group("record");
     for len in SIZES {
-        beside(&mut group, &format!("seal {len}"), seal::<Portable>(len), "ring", raw_seal::<Ring>(len));
+        beside(&mut group, &format!("portable seal {len} B"), seal::<Portable>(len), "ring", raw_seal::<Ring>(len));
     }
 }
 

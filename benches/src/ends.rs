@@ -5,9 +5,7 @@ use core::convert::Infallible;
 use homing_core::Instant;
 use homing_core::channel::{Channel, Config, token_hash};
 use homing_core::crypto::{Aead, Identity, Psk, Secret};
-use homing_core::handshake::{
-    self, Door, Keys, Kind, Knock, Suite, Ticket, hear, host_mac1_key, start,
-};
+use homing_core::handshake::{self, Door, Keys, Kind, Knock, Suite, Ticket, hear, host_mac1_key, start};
 use homing_core::session::{Role, Session};
 use homing_core::wire::Params;
 use rand_core::{TryCryptoRng, TryRng};
@@ -86,17 +84,9 @@ impl Ends {
             Kind::Connect { route: &ROUTE, psk: &self.psk }
         };
         let mut hello = [0; handshake::HELLO_MAX];
-        let (len, state) = start(
-            self.suite,
-            kind,
-            &CHANNEL,
-            &self.device,
-            self.host.public(),
-            self.own,
-            &mut self.rng,
-            &mut hello,
-        )
-        .unwrap();
+        let (len, state) =
+            start(self.suite, kind, &CHANNEL, &self.device, self.host.public(), self.own, &mut self.rng, &mut hello)
+                .unwrap();
         let door = Door { identity: &self.host, mac1_key: &self.mac1_key, route: &ROUTE, weakest: Suite::Classic };
         let knock = hear(door, [(self.suite, &self.ticket)], &CHANNEL, &mut hello[..len]).unwrap();
         let mut reply = [0; handshake::REPLY_MAX];

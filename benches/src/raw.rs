@@ -59,7 +59,7 @@ impl Raw for LessSafeKey {
     fn seal(&self, counter: u64, buf: &mut [u8]) {
         let (ad, text, tag) = parts(buf);
         let nonce = Nonce::assume_unique_for_key(nonce(counter));
-        let sealed = self.seal_in_place_separate_tag(nonce, Aad::from(&*ad), text).unwrap();
+        let sealed = self.seal_in_place_separate_tag(nonce, Aad::from(ad), text).unwrap();
         tag.copy_from_slice(sealed.as_ref());
     }
 

@@ -1,14 +1,14 @@
 //! One thing beside its bound: both go through criterion, then their ratio is printed.
 
+use core::cell::Cell;
 use core::time::Duration;
-use std::cell::Cell;
 
-use criterion::{BenchmarkGroup, Criterion};
 use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion};
 use homing_benches::records::Batch;
 
 /// Criterion's settings for a run of seconds, not minutes. Times are CPU times of the thread.
-pub fn quick() -> Criterion {
+pub(crate) fn quick() -> Criterion {
     Criterion::default()
         .sample_size(15)
         .warm_up_time(Duration::from_millis(60))
@@ -17,7 +17,13 @@ pub fn quick() -> Criterion {
 }
 
 /// Benches `ours`, then `bound`, and prints the ratio of their fastest samples.
-pub fn beside(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, ours: Batch, bound_name: &str, bound: Batch) {
+pub(crate) fn beside(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    ours: Batch,
+    bound_name: &str,
+    bound: Batch,
+) {
     let [ours, bound] = [(name, ours), (&format!("{name} - {bound_name}"), bound)].map(|(name, mut batch)| {
         let best = Cell::new(f64::INFINITY);
         group.bench_function(name, |b| {

@@ -9,9 +9,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on stops at once")]
 
+use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use core::time::Duration;
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::System;
 use std::process::ExitCode;
 
 use homing_benches::handshakes::{operations, shake};
@@ -201,7 +202,8 @@ fn main() -> ExitCode {
     println!("|---|---|---|---|");
     met &= count("heap operations of 4,000 records, portable", Some(0), heap_operations::<Portable>());
     met &= count("heap operations of 4,000 records, ring", Some(0), heap_operations::<Ring>());
-    met &= count("bytes of an idle channel besides its streams, portable", Some(512), channel_size::<Portable>() as u64);
+    met &=
+        count("bytes of an idle channel besides its streams, portable", Some(512), channel_size::<Portable>() as u64);
     count("the same with ring's keys", None, channel_size::<Ring>() as u64);
     count("bytes of a session, portable", None, size_of::<Session<Portable>>() as u64);
     count("bytes of a session, ring", None, size_of::<Session<Ring>>() as u64);

@@ -1,1 +1,158 @@
-fn main() {}
+//! The whole tunnel on loopback beside rathole with Noise, in one run: they take turns round by
+//! round, and only the CPU time of their own processes counts.
+//!
+//! `RATHOLE` and `HOMING` name the two binaries. Arguments: `--rounds N`, `--mb N` per direction,
+//! `--requests N` per round.
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on stops at once")]
+
+mod homing;
+mod load;
+mod process;
+mod rathole;
+mod service;
+
+use core::net::SocketAddr;
+use std::process::ExitCode;
+
+use process::Process;
+
+const CONNECTIONS: usize = 16;
+
+/// A tunnel that runs: its processes, and where each service comes out.
+struct Tunnel {
+    name: &'static str,
+    processes: Vec<Process>,
+    bulk: SocketAddr,
+    /// The HTTP service as raw TCP.
+    raw: SocketAddr,
+    /// The HTTP service as HTTP, where the tunnel knows the difference.
+    web: Option<SocketAddr>,
+    /// Data, configuration and logs of the processes; gone after them.
+    _dir: tempfile::TempDir,
+}
+
+impl Tunnel {
+    fn cpu(&self) -> f64 {
+        self.processes.iter().map(Process::cpu).sum()
+    }
+
+    /// What `work` returns, and the tunnel's CPU seconds meanwhile.
+    fn measure<T>(&self, work: impl FnOnce() -> T) -> (T, f64) {
+        let before = self.cpu();
+        let done = work();
+        (done, self.cpu() - before)
+    }
+}
+
+/// A figure of both tunnels, a value per round.
+struct Figure {
+    name: &'static str,
+    /// Whether more is better, and ours over rathole's at its worst.
+    target: Option<(bool, f64)>,
+    values: [Vec<f64>; 2],
+}
+
+impl Figure {
+    fn report(&self) -> bool {
+        let [ours, theirs] = self.values.each_ref().map(|values| median(values));
+        let ratios: Vec<f64> = self.values[0].iter().zip(&self.values[1]).map(|(a, b)| a / b).collect();
+        let ratio = median(&ratios);
+        // Rounds of a shared machine differ: half of how far they lie apart is what we cannot tell.
+        let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = ratios.iter().copied().fold(0.0, f64::max);
+        let noise = ((most - least) / 2.0).min(0.1);
+        let met = self.target.is_none_or(
+            |(more, target)| {
+                if more { ratio + noise >= target } else { ratio - noise <= target }
+            },
+        );
+        let target =
+            self.target.map_or("-".into(), |(more, target)| format!("{} {target}", if more { ">=" } else { "<=" }));
+        let verdict = match (self.target, met) {
+            (None, _) => "",
+            (Some(_), true) => "pass",
+            (Some(_), false) => "MISSED",
+        };
+        println!(
+            "| {:<44} | {ours:>9.2} | {theirs:>9.2} | {target:>6} | {ratio:>5.2} ({least:.2} to {most:.2}) | {verdict} |",
+            self.name
+        );
+        met
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn argument(name: &str, default: u64) -> u64 {
+    let mut args = std::env::args().skip_while(|arg| arg != name);
+    args.nth(1).map_or(default, |value| value.parse().expect("a number"))
+}
+
+fn main() -> ExitCode {
+    let (rounds, mb, requests) = (argument("--rounds", 5), argument("--mb", 1000), argument("--requests", 20_000));
+    let service = service::Service::start();
+    let tunnels = [homing::start(&service), rathole::start(&service)];
+    let gb = mb as f64 / 1000.0;
+
+    let figure = |name, target| Figure { name, target, values: [Vec::new(), Vec::new()] };
+    let mut up = figure("bulk device to service, CPU s/GB", Some((false, 1.2)));
+    let mut down = figure("bulk service to device, CPU s/GB", Some((false, 1.2)));
+    let mut speed = figure("bulk service to device, MB/s", None);
+    let mut rate = figure("requests/s, raw TCP, 16 connections", Some((true, 0.8)));
+    let mut cost = figure("CPU us/request, raw TCP, 16 connections", None);
+    let mut wait = figure("p50 us, raw TCP, 1 connection", None);
+    let mut web_rate = figure("requests/s, http:// beside rathole's TCP", None);
+    let mut web_cost = figure("CPU us/request, http:// beside rathole's TCP", None);
+    for tunnel in &tunnels {
+        load::requests(tunnel.raw, CONNECTIONS, 1000); // warm
+    }
+    for round in 0..rounds {
+        eprintln!("round {} of {rounds}, load {}", round + 1, load_average());
+        for (which, tunnel) in tunnels.iter().enumerate() {
+            let (_, cpu) = tunnel.measure(|| load::upload(tunnel.bulk, mb * 1_000_000));
+            up.values[which].push(cpu / gb);
+            let (elapsed, cpu) = tunnel.measure(|| load::download(tunnel.bulk, mb * 1_000_000));
+            down.values[which].push(cpu / gb);
+            speed.values[which].push(mb as f64 / elapsed.as_secs_f64());
+            let (elapsed, cpu) = tunnel.measure(|| load::requests(tunnel.raw, CONNECTIONS, requests));
+            rate.values[which].push(requests as f64 / elapsed.as_secs_f64());
+            cost.values[which].push(cpu * 1e6 / requests as f64);
+            wait.values[which].push(load::median_wait(tunnel.raw, requests.min(2000)));
+            match tunnel.web {
+                Some(web) => {
+                    let (elapsed, cpu) = tunnel.measure(|| load::requests(web, CONNECTIONS, requests));
+                    web_rate.values[which].push(requests as f64 / elapsed.as_secs_f64());
+                    web_cost.values[which].push(cpu * 1e6 / requests as f64);
+                }
+                None => {
+                    let raw = [rate.values[which].last(), cost.values[which].last()].map(|value| *value.unwrap());
+                    web_rate.values[which].push(raw[0]);
+                    web_cost.values[which].push(raw[1]);
+                }
+            }
+        }
+    }
+
+    println!("load {}, {rounds} rounds of {mb} MB each way and {requests} requests", load_average());
+    println!("| figure                                       |    homing |   rathole | target | ratio (rounds) | |");
+    println!("|---|---|---|---|---|---|");
+    let figures = [up, down, speed, rate, cost, wait, web_rate, web_cost];
+    let missed = figures.iter().filter(|figure| !figure.report()).count();
+    println!("\n| process | peak RSS MB | CPU s in all |\n|---|---|---|");
+    for tunnel in &tunnels {
+        for process in &tunnel.processes {
+            println!("| {} {} | {:.1} | {:.2} |", tunnel.name, process.role, process.peak_mb(), process.cpu());
+        }
+    }
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn load_average() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
