@@ -119,19 +119,17 @@ impl Keeper {
 
     /// One call, until it ends.
     async fn attempt(&self, used: &mut Used) -> Cause {
-        let (relay, call_) = match self.prepare(used) {
+        let (relay, capability, with) = match self.prepare(used) {
             Ok(prepared) => prepared,
             Err(error) => return Cause::Profile(error),
         };
-        let Intent::Connect { capability, .. } = &call_.intent else { return Cause::Slept };
-        let mut listener =
-            Listener { shared: &self.shared, data: &self.data, capability: capability.to_bytes(), proved: None };
+        let mut listener = Listener { shared: &self.shared, data: &self.data, capability, proved: None };
         let socket = match dial(&relay, &self.tls, endpoint_config()).await {
             Ok(socket) => socket,
             Err(error) => return error.into(),
         };
         let cause = tokio::select! {
-            ended = call(socket, &TokioClock, call_, &mut listener) => ended.into(),
+            ended = call(socket, &TokioClock, with, &mut listener) => ended.into(),
             () = self.sleep_cut_it() => Cause::Slept,
         };
         used.proved = listener.proved;
@@ -139,12 +137,14 @@ impl Keeper {
     }
 
     /// What to call with, read anew: other processes change it.
-    fn prepare(&self, used: &mut Used) -> Result<(RelayUrl, Call), DeviceError> {
+    fn prepare(&self, used: &mut Used) -> Result<(RelayUrl, Secret<CAPABILITY_LEN>, Call), DeviceError> {
         let profiles = Profiles::read(&self.data)?;
         let profile = self.profile(&profiles)?;
         let (relay, suite) = (profile.relay()?, profile.suite()?);
         used.has_previous = profile.has_previous();
         used.token = Some(profile.token().duplicate());
+        let capability = profile.capability(self.previous);
+        let shown = capability.to_bytes();
         let call = Call {
             relay: relay.authority().into(),
             suite,
@@ -152,13 +152,13 @@ impl Keeper {
             host: profile.host_key(),
             intent: Intent::Connect {
                 route: profile.route(),
-                capability: profile.capability(self.previous),
+                capability,
                 psk: profile.psk(suite),
                 token: profile.token().duplicate(),
             },
             config: Config::default(),
         };
-        Ok((relay, call))
+        Ok((relay, shown, call))
     }
 
     fn profile<'p>(&self, profiles: &'p Profiles) -> Result<&'p HostProfile, DeviceError> {

@@ -1,7 +1,7 @@
 //! The tunnels of one process, one per host, made when they are needed.
 
+use core::convert::Infallible;
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
