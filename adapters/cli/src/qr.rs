@@ -33,6 +33,10 @@ impl Qr {
     /// [`Ticket::write_link`]: homing_core::pairing::Ticket::write_link
     pub(crate) fn encode(link: &str) -> Option<Self> {
         let letters = link.strip_prefix(SCHEME)?;
+        // Other letters would be encoded as something else.
+        if !letters.bytes().all(|letter| matches!(letter, b'A'..=b'Z' | b'2'..=b'7')) {
+            return None;
+        }
         (1..=MAX_VERSION).find_map(|version| {
             let mut bits = Bits::new(Version::Normal(version));
             bits.push_byte_data(SCHEME.as_bytes()).ok()?;
