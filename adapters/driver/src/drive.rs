@@ -102,7 +102,8 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
         loop {
             match self.round(cx) {
-                Err(ended) => return Poll::Ready(ended),
+                // The peer's goodbye says more than the socket that closes behind it.
+                Err(ended) => return Poll::Ready(self.side.over().unwrap_or(ended)),
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
             }

@@ -1,8 +1,8 @@
 //! A measured round trip, shared with those who show it.
 
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Microseconds; the highest value where nothing was measured yet.
 #[derive(Clone, Debug)]
