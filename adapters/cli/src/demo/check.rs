@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::{Output, clean_line};
 
 const DOWNLOAD: u64 = 100 << 20;
-const WORDS: &str = "nobody in between reads this";
+const WORDS: &str = "only two of us read this";
 /// How long a step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,7 +41,7 @@ pub(super) async fn check(stage: &Stage, witness: &Witness, out: Output) -> Resu
         milliseconds(connected_in)
     ))?;
     let (title, relay) = ("WHAT THE DEVICE GOT", "WHAT THE RELAY SAW");
-    out.text(out.dim(format_args!("    {:<16}{title:<37}{:>9}   {relay}", "", "")))?;
+    out.text(out.dim(format_args!("    {:<11}{title:<28}{:>10}  {relay}", "", "")))?;
 
     witness.take();
     let page = step("page", witness, async {
@@ -54,7 +54,7 @@ pub(super) async fn check(stage: &Stage, witness: &Witness, out: Output) -> Resu
     let event = step("live event", witness, async {
         let event: Value = serde_json::from_str(&fetch::first_event(&stage.tunnel).await?).map_err(io::Error::other)?;
         let load = event.get("load_average").map(Value::to_string).unwrap_or_default();
-        Ok(format!("load {load}, the stream's first event"))
+        Ok(format!("at once, load {load}"))
     });
     let event = shown(event.await, out)?;
     let echo = step("WebSocket", witness, async {
@@ -66,7 +66,7 @@ pub(super) async fn check(stage: &Stage, witness: &Witness, out: Output) -> Resu
         let hash = fetch::download(&stage.tunnel, DOWNLOAD).await?;
         let expected = expected.await.map_err(io::Error::other)?;
         if hash == expected {
-            Ok(String::from("100 MiB, SHA-256 as computed"))
+            Ok(String::from("100 MiB, SHA-256 matches"))
         } else {
             Err(io::Error::other("SHA-256 differs"))
         }
@@ -112,7 +112,7 @@ fn shown(step: Step, out: Output) -> Result<Step, Failure> {
         (Ok(_), "download") => format!("{:.0} MiB/s", DOWNLOAD as f64 / f64::from(1 << 20) / step.took.as_secs_f64()),
         _ => milliseconds(step.took),
     };
-    out.text(format_args!("  {mark} {:<16}{text:<37}{speed:>9}   {}", step.name, out.dim(step.seen.summary())))?;
+    out.text(format_args!("  {mark} {:<11}{text:<28}{speed:>10}  {}", step.name, out.dim(step.seen.summary())))?;
     Ok(step)
 }
 

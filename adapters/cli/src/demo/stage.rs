@@ -1,6 +1,7 @@
 //! The demo's cast on one machine: a sample service, a relay, a host and a device, each with what it would have on a
 //! machine of its own.
 
+use core::future::pending;
 use core::time::Duration;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use homing_relay::{Admission, Relay, RelayConfig};
 use homing_tokio::{ClientTls, RelayUrl};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::fetch::SERVICE;
@@ -34,18 +35,11 @@ pub(super) struct Stage {
     pub(super) host_name: String,
     /// How long pairing took.
     pub(super) paired_in: Duration,
-    stop: watch::Sender<Act>,
-    tasks: [JoinHandle<()>; 2],
+    stop: oneshot::Sender<()>,
+    host_task: JoinHandle<()>,
+    relay_task: JoinHandle<()>,
     /// Removed with everything in it.
     _data: TempDir,
-}
-
-/// Who is to go on: guests leave before the house is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Act {
-    All,
-    RelayOnly,
-    Nobody,
 }
 
 impl Stage {
@@ -53,7 +47,7 @@ impl Stage {
         let data = tempfile::Builder::new().prefix("homing-demo-").tempdir();
         let data = data.map_err(|error| Failure::failed(format!("cannot make a temporary directory: {error}")))?;
         let (host_data, device_data) = (data.path().join("host"), data.path().join("device"));
-        let (stop, stopped) = watch::channel(Act::All);
+        let (stop, stopped) = oneshot::channel();
 
         let target = start_sample().await?;
         let mut config = RelayConfig::new(([127, 0, 0, 1], 0).into(), Admission::Open);
@@ -61,9 +55,9 @@ impl Stage {
         let relay = Relay::bind(config).await.map_err(|error| Failure::of(Exit::Failed, &error))?;
         let authority = relay.local_addr().to_string();
         let url = RelayUrl::from_authority(&authority, true).map_err(|error| Failure::of(Exit::Failed, &error))?;
-        let relay_task = tokio::spawn(relay.run(until(stopped.clone(), Act::Nobody)));
+        let relay_task = tokio::spawn(relay.run(pending()));
 
-        let (host, host_task) = start_host(&host_data, &url, &target, until(stopped, Act::RelayOnly)).await?;
+        let (host, host_task) = start_host(&host_data, &url, &target, stopped).await?;
         let started = Instant::now();
         let paired = pair(&host, &device_data).await?;
         let paired_in = started.elapsed();
@@ -76,25 +70,19 @@ impl Stage {
             host_name: paired.name,
             paired_in,
             stop,
-            tasks: [host_task, relay_task],
+            host_task,
+            relay_task,
             _data: data,
         })
     }
 
-    /// Sends everybody home, the relay last.
+    /// Sends everybody home: the guests say goodbye, then there is nobody for whom the relay would have to stay.
     pub(super) async fn clear(self) {
         self.tunnel.close().await;
-        let [host, relay] = self.tasks;
-        self.stop.send_replace(Act::RelayOnly);
-        let _ = host.await;
-        self.stop.send_replace(Act::Nobody);
-        let _ = relay.await;
+        let _ = self.stop.send(());
+        let _ = self.host_task.await;
+        self.relay_task.abort();
     }
-}
-
-async fn until(mut acts: watch::Receiver<Act>, last: Act) {
-    // Where the stage is gone, everything is over too.
-    let _ = acts.wait_for(|act| *act >= last).await;
 }
 
 async fn start_sample() -> Result<Target, Failure> {
@@ -109,7 +97,7 @@ async fn start_host(
     data: &Path,
     relay: &RelayUrl,
     target: &Target,
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: oneshot::Receiver<()>,
 ) -> Result<(HostHandle, JoinHandle<()>), Failure> {
     let host = Host::open(HostConfig {
         data: data.into(),
@@ -123,7 +111,7 @@ async fn start_host(
     let host = host.map_err(|error| Failure::of(Exit::Failed, &error))?;
     let handle = host.handle();
     let task = tokio::spawn(async move {
-        if let Err(error) = host.run(stop).await {
+        if let Err(error) = host.run(async { drop(stop.await) }).await {
             tracing::error!(error = in_full(&error), "the host failed");
         }
     });

@@ -56,7 +56,7 @@ impl Sighting {
         match self.records {
             0 => "nothing".to_owned(),
             1 => format!("1 record of {} B", self.bytes),
-            n => format!("{n} records of {} to {} B", self.smallest, self.largest),
+            n => format!("{n} records, {}–{} B", self.smallest, self.largest),
         }
     }
 
