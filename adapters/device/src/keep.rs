@@ -11,7 +11,7 @@ use homing_core::crypto::Secret;
 use homing_core::handshake::CheckWords;
 use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
 use homing_driver::device::{Call, Caller, Intent, Opener, call};
-use homing_driver::{Clock as _, Paired};
+use homing_driver::{Clock as _, Ended, Paired};
 use homing_tokio::{ClientTls, RelayUrl, TokioClock, dial, endpoint_config};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -96,6 +96,7 @@ impl Keeper {
             }
             let why = phrase(&cause);
             let (delay, asked_for) = match verdict {
+                Verdict::Over if matches!(cause, Cause::Ended(Ended::Asked)) => return None,
                 Verdict::Over => {
                     tracing::error!(host = self.shared.host.name, error = why, "tunnel ended");
                     return Some(why);
@@ -232,11 +233,16 @@ impl Caller for Listener<'_> {
     }
 
     fn capability(&mut self, fresh: &[u8; CAPABILITY_LEN]) {
-        let (id, used) = (&self.shared.host.id, &self.capability);
-        let stored = vault(self.data).and_then(|mut vault| vault.update(|profiles| profiles.renew(id, used, fresh)));
-        if let Err(error) = stored {
-            // The one in use still works.
-            tracing::warn!(%error, "a fresh capability could not be stored");
-        }
+        let (data, id) = (self.data.to_path_buf(), self.shared.host.id.clone());
+        let (used, fresh) = (self.capability.duplicate(), Secret::new(*fresh));
+        // Apart, since the disk may take longer than the first requests.
+        tokio::task::spawn_blocking(move || {
+            let stored =
+                vault(&data).and_then(|mut vault| vault.update(|profiles| profiles.renew(&id, &used, fresh.expose())));
+            if let Err(error) = stored {
+                // The one in use still works.
+                tracing::warn!(%error, "a fresh capability could not be stored");
+            }
+        });
     }
 }

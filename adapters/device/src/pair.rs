@@ -29,6 +29,8 @@ use crate::service::{self, Service};
 const PLATFORM: u8 = 1;
 /// How long a host that was lost half-way is waited for at its relay.
 const RETURN: Duration = Duration::from_secs(30);
+/// The longest that a host is left alone because it asks for that.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -79,8 +81,9 @@ pub async fn pair(
             Ok(paired) => return Ok(paired),
             Err(again) => again,
         };
+        let least = pause(&again);
         attempts.give_up(again)?;
-        sleep(backoff.failed(TokioClock.now(), &mut random())).await;
+        sleep(backoff.failed(TokioClock.now(), &mut random()).max(least)).await;
     }
 }
 
@@ -169,6 +172,9 @@ impl Attempts<'_> {
         if is_expired(self.ticket) {
             return Err(if self.lost_at.is_some() { DeviceError::Expired } else { verdict(broken) });
         }
+        if matches!(broken, Broken::Ended(Ended::Failure(Failure::Busy, _))) {
+            return Ok(());
+        }
         if is_loss(&broken) {
             self.lost_at.get_or_insert_with(tokio::time::Instant::now);
             return Ok(());
@@ -195,9 +201,18 @@ fn is_loss(broken: &Broken) -> bool {
             Ended::Wire(_)
                 | Ended::Silent(_)
                 | Ended::Hop(Code::Gone | Code::Draining | Code::Superseded)
-                | Ended::Failure(Failure::Busy, _)
                 | Ended::Closed { code: code::SHUTDOWN | code::SUPERSEDED, .. }
         ),
+    }
+}
+
+/// How long a busy host asks to be left alone. Each attempt counts at the relay, which takes few for one link.
+fn pause(broken: &Broken) -> Duration {
+    match broken {
+        Broken::Ended(Ended::Failure(Failure::Busy, retry_ms)) => {
+            Duration::from_millis((*retry_ms).into()).min(MAX_PAUSE)
+        }
+        _ => Duration::ZERO,
     }
 }
 

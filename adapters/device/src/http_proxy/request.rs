@@ -1,5 +1,9 @@
 //! One request from a local client: where it goes, what of its headers goes along, and what comes back.
 
+use core::error::Error as _;
+
+use homing_core::mux::reset;
+use homing_driver::StreamError;
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
 };
@@ -7,6 +11,8 @@ use http::uri::{PathAndQuery, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+
+use crate::error::stream_error;
 
 use super::address::{Address, AddressError};
 use super::lease::{Answer, Exchange, Lease, Stream};
@@ -43,6 +49,19 @@ fn bad(text: &str) -> Refusal {
 
 fn broken() -> Refusal {
     Refusal(StatusCode::BAD_GATEWAY, "the service broke off before a valid answer".to_owned())
+}
+
+/// No answer came: says why, where the tunnel or the host gave a reason.
+fn lost(error: &hyper::Error) -> Refusal {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    match cause.and_then(stream_error) {
+        Some(StreamError::Reset(reset::UNKNOWN_SERVICE)) => OpenError::UnknownService.into(),
+        Some(end @ StreamError::Reset(reset::NOT_ALLOWED)) => OpenError::Refused(end.to_string()).into(),
+        Some(end @ (StreamError::Reset(reset::UNREACHABLE) | StreamError::Lost)) => {
+            OpenError::Unreachable(end.to_string()).into()
+        }
+        _ => broken(),
+    }
 }
 
 /// Passes a request on and its answer back.
@@ -145,7 +164,7 @@ async fn send<O: Opener>(
                 exchange.cancel();
                 match failed.take_message() {
                     Some(unsent) if used => asked = unsent, // it was closed while idle
-                    _ => return Err(broken()),
+                    _ => return Err(lost(failed.error())),
                 }
             }
         }
