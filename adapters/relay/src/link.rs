@@ -125,6 +125,8 @@ impl Link {
         self.outlet.lock().set_waker(None);
         if let Poll::Ready(Heard::End(code)) = self.poll_read(cx)? {
             self.end(code);
+            // The socket wakes nobody until it is read again, and what is left to come is its end.
+            cx.waker().wake_by_ref();
         }
         let ending = self.outlet.lock().ending();
         match ending {
