@@ -12,11 +12,10 @@ use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 
-use crate::error::stream_error;
-
 use super::address::{Address, AddressError};
 use super::lease::{Answer, Exchange, Lease, Stream};
 use super::{OpenError, Opener, open};
+use crate::error::stream_error;
 
 /// An answer of our own.
 pub(super) struct Refusal(StatusCode, String);
