@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use super::service::hex;
+use super::service::{content, hex};
 use super::{Finished, within};
 
 /// One connection on which HTTP/1.1 is written by hand.
@@ -51,6 +51,17 @@ impl Http {
     pub async fn get(&mut self, path: &str) -> Head {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")).await;
         self.head().await
+    }
+
+    /// Sends the first `len` bytes of the services' content to `path`, and gives the answer's text.
+    pub async fn upload(&mut self, path: &str, len: u64) -> String {
+        self.send(&format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {len}\r\n\r\n")).await;
+        for piece in content(len) {
+            within(self.write.write_all(&piece)).await.expect("the upload goes on");
+        }
+        let head = self.head().await;
+        assert_eq!(head.status, 200, "{}", head.text);
+        String::from_utf8(self.body(&head).await).expect("text")
     }
 
     /// Reads the head of an answer and nothing behind it.

@@ -1,6 +1,12 @@
 //! A relay, a host and devices as processes of the real binary, each with a data directory of its own. Services and
 //! clients that tests use are in the modules beside.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared, and each test file uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    clippy::unwrap_used,
+    reason = "shared, and each test file uses its part"
+)]
 
 pub mod client;
 pub mod process;

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, Sse};
@@ -229,9 +229,18 @@ async fn events(State(seen): State<Seen>, Path(gaps): Path<String>) -> impl Into
     Sse::new(feed)
 }
 
+/// Says back what it hears, and closes when told to.
 async fn echo(upgrade: WebSocketUpgrade) -> Response {
     upgrade.on_upgrade(async |mut socket| {
         while let Some(Ok(message)) = socket.recv().await {
+            let message = match message {
+                // Answered by reading on.
+                Message::Close(_) => continue,
+                Message::Text(text) if text == "close" => {
+                    Message::Close(Some(CloseFrame { code: 4001, reason: "as asked".into() }))
+                }
+                other => other,
+            };
             if socket.send(message).await.is_err() {
                 return;
             }

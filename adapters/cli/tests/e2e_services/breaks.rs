@@ -1,0 +1,126 @@
+//! Transfers that end before their time: whoever goes is missed, and a part never looks like the whole.
+
+use core::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::client::{Http, curl};
+use crate::support::service::{Site, acceptor, canned, raw, read_head};
+use crate::support::{World, in_time, within};
+
+/// How long an abort may take to reach the other end.
+const SOON: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_cancels_its_request_at_the_service() {
+    let mut site = Site::start().await;
+    let world = World::start(&[("web", site.url())]).await;
+    let forward = world.pair().await.forward("web").await;
+
+    let mut http = Http::to(forward.address).await;
+    http.get("/flood").await;
+    let mut some = vec![0; 300_000];
+    within(http.read.read_exact(&mut some)).await.unwrap();
+    drop(http);
+    assert_eq!(in_time(SOON, site.next()).await, "flood dropped");
+
+    let mut http = Http::to(forward.address).await;
+    http.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(site.next().await, "hang began");
+    drop(http);
+    assert_eq!(in_time(SOON, site.next()).await, "hang dropped");
+
+    let mut http = Http::to(forward.address).await;
+    http.send("POST /take HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\nthe beginning").await;
+    assert_eq!(site.next().await, "take piece");
+    drop(http);
+    let mut end = in_time(SOON, site.next()).await;
+    while end == "take piece" {
+        end = in_time(SOON, site.next()).await;
+    }
+    assert_eq!(end, "take dropped");
+    if let Ok(Some(more)) = tokio::time::timeout(Duration::from_millis(200), site.saw.recv()).await {
+        assert_eq!(more, "take broken");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_breaks_off_leaves_no_answer_that_looks_whole() {
+    // A close in the middle of what was announced.
+    let announced = canned(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort").await;
+    let chunked = canned(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n").await;
+    // A reset where only a close would have been the end.
+    let to_the_end = raw(|mut tcp| async move {
+        read_head(&mut tcp).await;
+        tcp.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nshort").await.unwrap();
+        // Whoever got this far has the first part: the reset does not overtake it.
+        let _ = tokio::time::timeout(Duration::from_millis(300), tcp.read_u8()).await;
+        tcp.set_zero_linger().unwrap();
+    })
+    .await;
+    let url = |address| format!("http://{address}");
+    let world =
+        World::start(&[("announced", url(announced)), ("chunked", url(chunked)), ("to-the-end", url(to_the_end))])
+            .await;
+    let device = world.pair().await;
+    for service in ["announced", "chunked", "to-the-end"] {
+        let forward = device.forward(service).await;
+        let broken = curl(&["-i", &forward.url("/")]).await;
+        // 18: partial file, 56: failure in receiving.
+        assert!([18, 56].contains(&broken.code), "{service}: {broken}");
+        assert!(broken.stdout.starts_with("HTTP/1.1 200"), "{service}: {broken}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raw_connection_that_is_reset_is_reset_at_the_other_end() {
+    let (address, mut sockets) = acceptor().await;
+    let world = World::start(&[("raw", format!("tcp://{address}"))]).await;
+    let forward = world.pair().await.forward("raw").await;
+
+    let mut client = TcpStream::connect(forward.address).await.unwrap();
+    let mut service = within(sockets.recv()).await.unwrap();
+    service.write_all(b"part").await.unwrap();
+    let mut part = [0; 4];
+    within(client.read_exact(&mut part)).await.unwrap();
+    service.set_zero_linger().unwrap();
+    drop(service);
+    let end = in_time(SOON, client.read_u8()).await.unwrap_err();
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "a service's reset");
+
+    let mut client = TcpStream::connect(forward.address).await.unwrap();
+    client.write_all(b"part").await.unwrap();
+    let mut service = within(sockets.recv()).await.unwrap();
+    within(service.read_exact(&mut part)).await.unwrap();
+    client.set_zero_linger().unwrap();
+    drop(client);
+    let end = in_time(SOON, service.read_u8()).await.unwrap_err();
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "a client's reset");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_way_is_cut_ends_with_an_error_at_both_ends() {
+    for victim in ["host", "relay"] {
+        let (address, mut sockets) = acceptor().await;
+        let world = World::start(&[("raw", format!("tcp://{address}"))]).await;
+        let forward = world.pair().await.forward("raw").await;
+        let mut client = TcpStream::connect(forward.address).await.unwrap();
+        let mut service = within(sockets.recv()).await.unwrap();
+        service.write_all(b"part").await.unwrap();
+        let mut part = [0; 4];
+        within(client.read_exact(&mut part)).await.unwrap();
+        if victim == "host" {
+            world.host.kill()
+        } else {
+            world.relay.kill()
+        }
+        let end = within(client.read_u8()).await.unwrap_err();
+        assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "the client, without the {victim}");
+        // What a killed process leaves behind is the system's matter.
+        if victim == "relay" {
+            let end = within(service.read_u8()).await.unwrap_err();
+            assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "the service, without the relay");
+        }
+    }
+}
