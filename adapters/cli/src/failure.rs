@@ -2,7 +2,7 @@
 
 use core::error::Error;
 use core::fmt::Write as _;
-use std::io;
+use std::io::{self, Write as _};
 
 use homing_local::control::ControlError;
 use homing_local::{FileError, StoreError};
@@ -60,7 +60,8 @@ impl Failure {
     pub(crate) fn report(&self) -> u8 {
         match self {
             Self::Said { exit, text } => {
-                eprintln!("error: {}", clean(text));
+                // Where nobody reads it, the exit code has to do.
+                let _ = writeln!(io::stderr(), "error: {}", clean(text));
                 *exit as u8
             }
             Self::NobodyReads => 0,

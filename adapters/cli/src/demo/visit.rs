@@ -40,7 +40,7 @@ async fn invite(args: &DemoArgs, stage: &Stage, out: Output) -> Result<(), Failu
             "expires_at": dialog.expires_at(),
         }))?;
         out.text(format_args!("{} '{link}'", out.dim("homing --data /tmp/second pair")))?;
-        let caption = "Scan, or run the line above: this machine's second device. Ctrl-C ends the demo.";
+        let caption = "Scan, or run the line above for a second device. Ctrl-C ends the demo.";
         let mut closing = picture(&link, args.qr.qr, caption, out)?;
         while let Some(event) = dialog.next().await {
             closing.close(out)?;

@@ -1,6 +1,6 @@
 //! `homing pair`.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use homing_core::pairing::LINK_MAX;
@@ -21,7 +21,8 @@ pub(crate) async fn pair(args: PairArgs, data: &Path, out: Output) -> Result<(),
     let config = Config::load(data)?;
     let name = config.text(&settings::DEVICE_NAME, args.name).unwrap_or_else(machine_name);
     let pending = |check: homing_core::handshake::CheckWords, seconds: u16| {
-        eprintln!(
+        let _ = writeln!(
+            io::stderr(),
             "the host asks for {seconds} s whether to let this device in; it has to show the check words {check}"
         );
     };
@@ -43,7 +44,7 @@ pub(crate) async fn pair(args: PairArgs, data: &Path, out: Output) -> Result<(),
 
 fn read_link() -> Result<Zeroizing<String>, Failure> {
     if io::stdin().is_terminal() {
-        eprint!("Pairing link: ");
+        let _ = write!(io::stderr(), "Pairing link: ");
         let mut line = Zeroizing::new(String::with_capacity(2 * LINK_MAX));
         let read = io::stdin().lock().take(LINK_MAX as u64 + 2);
         io::BufRead::read_line(&mut io::BufReader::new(read), &mut line).map_err(|error| cannot_read(&error))?;

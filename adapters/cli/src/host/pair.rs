@@ -87,10 +87,12 @@ fn show(event: &Value, when: When, out: Output) -> Result<Closing, Failure> {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
     let expires_at = event.get("expires_at").and_then(Value::as_u64).unwrap_or_default();
     let minutes = expires_at.saturating_sub(unix_now()).div_ceil(60);
+    // The time of day is enough, and leaves the caption on one line of 80 columns.
     let until = rfc3339(expires_at);
+    let until = until.get(11..19).unwrap_or(&until);
     // First, so that the link stays when the code is taken away.
     out.text(format_args!("{} '{}'", out.dim("homing pair"), field(event, "link")))?;
-    let caption = format!("Scan, or run the line above there. Works once, for {minutes} min (until {until}).");
+    let caption = format!("Scan, or run the line above there. Works once, until {until} UTC ({minutes} min).");
     picture(text("link"), when, &caption, out)
 }
 

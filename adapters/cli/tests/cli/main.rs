@@ -1,11 +1,14 @@
 //! The program from the outside: what it lists, what it answers, how it exits. Tunnels are tested elsewhere.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod program;
+
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::Stdio;
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
@@ -13,7 +16,8 @@ use homing_core::crypto::Identity;
 use homing_core::handshake::Suite;
 use homing_core::pairing::{Flags, Ticket};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+
+use program::{Data, Server, ok, run, text};
 
 #[test]
 fn help_lists_exactly_the_commands_there_are() {
@@ -293,104 +297,6 @@ fn the_demo_checks_a_whole_tunnel() {
     }
     assert!(steps[3]["relay_saw"]["bytes"].as_u64().unwrap() > 100 << 20);
     assert_eq!(text(&output.stderr), "");
-}
-
-/// A data directory of its own.
-struct Data(TempDir);
-
-impl Data {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = bare();
-        command.arg("--data").arg(self.path()).args(words);
-        command
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        // Without words there is nothing to give a directory to.
-        if words.is_empty() { run(words) } else { self.command(words).output().unwrap() }
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        let output = self.command(words).arg("--json").output().unwrap();
-        serde_json::from_slice(&ok(&output).stdout).unwrap()
-    }
-
-    fn serve(&self, words: &[&str]) -> Server {
-        Server::start(&mut self.command(words))
-    }
-}
-
-/// A process that runs until it is stopped, at the latest with the test.
-struct Server {
-    child: Child,
-    events: BufReader<ChildStdout>,
-}
-
-impl Server {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let events = BufReader::new(child.stdout.take().unwrap());
-        Self { child, events }
-    }
-
-    /// The next line of its output.
-    fn event(&mut self) -> Value {
-        let mut line = String::new();
-        self.events.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}; {:?}", self.stop()))
-    }
-
-    /// Ends it in order; its exit code and what it logged.
-    fn stop(&mut self) -> (Option<i32>, String) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let code = self.child.wait().unwrap().code();
-        let mut log = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_string(&mut log).unwrap();
-        }
-        (code, log)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The program, with nothing of ours in its environment.
-fn bare() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_homing"));
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("HOMING_") {
-            command.env_remove(name);
-        }
-    }
-    command.stdin(Stdio::null());
-    command
-}
-
-fn run(words: &[&str]) -> Output {
-    bare().args(words).output().unwrap()
-}
-
-fn ok(output: &Output) -> &Output {
-    assert!(output.status.success(), "{output:?}");
-    output
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// The names under `Commands:`.
