@@ -141,14 +141,7 @@ where
         deadline: None,
         pulse: Pulse::default(),
     };
-    let ended = drive(socket, clock, &bell, &mut device).await;
-    for command in bell.close() {
-        if let Command::Open(pipe) = command {
-            pipe.fail_inbound(crate::StreamError::Lost);
-            pipe.fail_outbound(crate::StreamError::Lost);
-        }
-    }
-    ended
+    drive(socket, clock, &bell, &mut device).await
 }
 
 /// What the handshake and the channel need of an intent, once the link has its part.
@@ -193,6 +186,18 @@ struct Device<'a, T> {
     /// By when the host must have answered the handshake.
     deadline: Option<Instant>,
     pulse: Pulse,
+}
+
+/// The call may also end because nobody awaits it any more: no stream is opened from then on.
+impl<T> Drop for Device<'_, T> {
+    fn drop(&mut self) {
+        for command in self.bell.close() {
+            if let Command::Open(pipe) = command {
+                pipe.fail_inbound(crate::StreamError::Lost);
+                pipe.fail_outbound(crate::StreamError::Lost);
+            }
+        }
+    }
 }
 
 impl<T: Caller> Device<'_, T> {

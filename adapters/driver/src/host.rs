@@ -15,7 +15,7 @@ use homing_core::handshake::{
     self, ChannelId, CheckWords, ConnectKnock, Failure, HELLO_MAX, Knock, PairKnock, REPLY_MAX, Turnstile, emit_failure,
 };
 use homing_core::hop::{self, CapId, Code, DATA_HEADER_LEN, HostLink, RvHash};
-use homing_core::wire::{CAPABILITY_LEN, PairAccept, Params, Scope, TOKEN_LEN};
+use homing_core::wire::{PairAccept, Params, Scope, TOKEN_LEN};
 
 use zeroize::Zeroizing;
 
@@ -226,10 +226,7 @@ where
         ended: None,
         pulse: Pulse::default(),
     };
-    let ended = drive(socket, clock, &bell, &mut host).await;
-    bell.close();
-    host.end_all();
-    ended
+    drive(socket, clock, &bell, &mut host).await
 }
 
 /// The far end of a channel.
@@ -258,7 +255,27 @@ struct Talk {
     conversation: Conversation,
     check: CheckWords,
     device_root: Option<Secret<32>>,
+    /// Waits for the relay's credit.
+    welcome: Option<Box<Welcome>>,
     established: bool,
+}
+
+impl Talk {
+    /// Seals what the device is taken in with.
+    fn welcome(&mut self, welcome: &Welcome, now: Instant, out: &mut [u8]) -> Option<usize> {
+        let accept = PairAccept {
+            device_id: &welcome.device_id,
+            token: welcome.token.expose(),
+            route_id: &welcome.route_id,
+            capability: welcome.capability.to_bytes().expose(),
+            host_name: &welcome.host_name,
+        };
+        self.conversation
+            .channel()
+            .accept_pairing(&accept, now, out)
+            .inspect_err(|error| tracing::debug!(%error, "the device left before it was taken in"))
+            .ok()
+    }
 }
 
 struct Host<'a, G: Gate> {
@@ -339,7 +356,7 @@ impl<G: Gate> Host<'_, G> {
             return self.fail(idx, Failure::Rejected, 0);
         };
         let conversation = Conversation::new(slot.key, channel, self.bell.clone());
-        let talk = Talk { conversation, check, device_root, established: false };
+        let talk = Talk { conversation, check, device_root, welcome: None, established: false };
         slot.visitor = Some(visitor);
         slot.state = State::Reply(out.get(..len).unwrap_or_default().to_vec(), Box::new(talk));
         self.queue(idx);
@@ -423,12 +440,6 @@ impl<G: Gate> Host<'_, G> {
         }
     }
 
-    fn end_all(&mut self) {
-        for (_, slot) in core::mem::take(&mut self.channels) {
-            self.farewell(slot);
-        }
-    }
-
     /// The channel may have something to say.
     fn queue(&mut self, idx: u32) {
         if let Some(slot) = self.channels.get_mut(&idx)
@@ -469,8 +480,9 @@ impl<G: Gate> Host<'_, G> {
                     return None;
                 }
                 let end = out.len().min(DATA_HEADER_LEN.saturating_add(credit));
-                let len = talk.conversation.poll_output(now, out.get_mut(DATA_HEADER_LEN..end)?).ok().flatten();
-                let Some(len) = len else {
+                let room = out.get_mut(DATA_HEADER_LEN..end)?;
+                let welcomed = talk.welcome.take().and_then(|welcome| talk.welcome(&welcome, now, room));
+                let Some(len) = welcomed.or_else(|| talk.conversation.poll_output(now, room).ok().flatten()) else {
                     if talk.conversation.channel_ref().is_over() {
                         self.drop_channel(idx, Code::Normal);
                     }
@@ -487,6 +499,16 @@ impl<G: Gate> Host<'_, G> {
         let [a, b, c, d, ..] = key.to_le_bytes();
         let idx = u32::from_le_bytes([a, b, c, d]);
         self.channels.get_mut(&idx).filter(|slot| slot.key == key).map(|slot| (idx, slot))
+    }
+}
+
+/// The link may also end because nobody awaits it any more: its visitors are gone all the same.
+impl<G: Gate> Drop for Host<'_, G> {
+    fn drop(&mut self) {
+        self.bell.close();
+        for (_, slot) in core::mem::take(&mut self.channels) {
+            self.farewell(slot);
+        }
     }
 }
 
@@ -565,19 +587,10 @@ impl<G: Gate> Side for Host<'_, G> {
             }
             Command::Welcome(key, welcome) => {
                 let Some((idx, slot)) = self.by_key(key) else { return Ok(()) };
-                let State::Talking(talk) = &mut slot.state else { return Ok(()) };
-                let accept = PairAccept {
-                    device_id: &welcome.device_id,
-                    token: welcome.token.expose(),
-                    route_id: &welcome.route_id,
-                    capability: &<[u8; CAPABILITY_LEN]>::try_from(&welcome.capability.to_bytes().expose()[..])
-                        .unwrap_or([0; CAPABILITY_LEN]),
-                    host_name: &welcome.host_name,
-                };
-                if let Err(error) = talk.conversation.channel().accept_pairing(&accept, now) {
-                    tracing::debug!(%error, "the device left before it was taken in");
+                if let State::Talking(talk) = &mut slot.state {
+                    talk.welcome = Some(welcome);
+                    self.queue(idx);
                 }
-                self.queue(idx);
             }
             Command::Pend(key, seconds) => {
                 let Some((idx, slot)) = self.by_key(key) else { return Ok(()) };
