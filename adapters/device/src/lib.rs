@@ -13,7 +13,6 @@
 pub mod connect;
 pub mod error;
 pub mod forward;
-mod hex;
 pub mod http_proxy;
 mod keep;
 pub mod pair;

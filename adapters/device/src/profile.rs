@@ -8,12 +8,12 @@ use homing_core::crypto::{Identity, PROTO, PublicKey, Secret, hash};
 use homing_core::handshake::{Exports, RouteId, Suite};
 use homing_core::hop::Capability;
 use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
+use homing_local::hex::{self, Hex};
 use homing_local::{StoreError, Vault};
 use homing_tokio::RelayUrl;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DeviceError;
-use crate::hex::{self, Hex};
 
 /// The state file's name.
 pub const STATE_FILE: &str = "vault.enc";

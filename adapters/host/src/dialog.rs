@@ -218,7 +218,7 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
         let shared = shared.clone();
         move || {
             shared.persist(|state| {
-                state.devices.retain(|known| known.key != candidate.key);
+                state.devices.retain(|known| known.key() != candidate.key);
                 let fits = state.devices.len() < MAX_DEVICES;
                 if fits {
                     state.devices.push(device);

@@ -69,7 +69,7 @@ impl Gate for LinkGate {
     fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Visitor)> {
         let inner = self.shared.lock();
         let device = inner.state.by_key(knock.peer()).filter(|device| knock.suite() >= device.suite())?;
-        let known = Known { psk: Exports::psk(&device.root, knock.suite()), token_hash: device.token_hash };
+        let known = Known { psk: Exports::psk(&device.root.0, knock.suite()), token_hash: device.token_hash() };
         Some((known, Visitor::Known { device: device.id.clone(), live: None }))
     }
 

@@ -5,7 +5,6 @@
 mod control;
 mod dialog;
 mod gate;
-mod hex;
 mod links;
 pub mod registry;
 pub mod service;

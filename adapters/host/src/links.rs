@@ -121,7 +121,7 @@ async fn attempt(shared: &Arc<Shared>, relay: usize) -> (String, Option<homing_c
     };
     let (current, previous) = {
         let inner = shared.lock();
-        (inner.state.capability_key.duplicate(), inner.state.previous_capability_key.duplicate())
+        (inner.state.capability_key.0.duplicate(), inner.state.previous_capability_key.0.duplicate())
     };
     let registration = Registration {
         relay: url.authority().into(),

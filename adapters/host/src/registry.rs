@@ -6,10 +6,9 @@ use homing_core::channel::token_hash;
 use homing_core::crypto::{Identity, PublicKey, Secret};
 use homing_core::handshake::Suite;
 use homing_local::clock::unix_now;
+use homing_local::hex::{self, Hex};
 use homing_local::{StoreError, Vault};
 use serde::{Deserialize, Serialize};
-
-use crate::hex;
 
 /// The state file in the data directory.
 pub const STATE_FILE: &str = "relay.enc";
@@ -29,14 +28,10 @@ pub struct State {
     pub name: String,
     /// Whether it may be reached at all.
     pub enabled: bool,
-    #[serde(with = "hex::secret")]
-    pub(crate) identity: Secret<32>,
-    #[serde(with = "hex::secret")]
-    pub(crate) route: Secret<32>,
-    #[serde(with = "hex::secret")]
-    pub(crate) capability_key: Secret<32>,
-    #[serde(with = "hex::secret")]
-    pub(crate) previous_capability_key: Secret<32>,
+    pub(crate) identity: Hex<32>,
+    pub(crate) route: Hex<32>,
+    pub(crate) capability_key: Hex<32>,
+    pub(crate) previous_capability_key: Hex<32>,
     /// Its devices.
     pub devices: Vec<Device>,
 }
@@ -60,13 +55,10 @@ pub struct Device {
     pub paired_at: u64,
     /// When it was last connected, in Unix seconds.
     pub last_seen: Option<u64>,
-    #[serde(with = "hex::key")]
-    pub(crate) key: PublicKey,
+    key: Hex<32>,
     suite: u8,
-    #[serde(with = "hex::secret")]
-    pub(crate) root: Secret<32>,
-    #[serde(with = "hex::bytes")]
-    pub(crate) token_hash: [u8; 32],
+    pub(crate) root: Hex<32>,
+    token_hash: Hex<32>,
     /// Whether the device has said that it stored its pairing, or has come back with it.
     pub(crate) confirmed: bool,
     /// Ids of the capabilities that it was given, newest last, with their expiry.
@@ -96,18 +88,28 @@ impl Device {
             _ => "unknown",
         };
         Self {
-            id: hex::encode(&id),
+            id: hex::emit(&id),
             name,
             platform: platform.into(),
             paired_at: unix_now(),
             last_seen: None,
-            key,
+            key: Hex::new(*key.as_bytes()),
             suite: suite.to_byte(),
-            root,
-            token_hash: token_hash(token),
+            root: Hex(root),
+            token_hash: Hex::new(token_hash(token)),
             confirmed: false,
             capabilities: Vec::new(),
         }
+    }
+
+    /// The key that it is known by.
+    pub(crate) const fn key(&self) -> PublicKey {
+        PublicKey::from_bytes(*self.key.0.expose())
+    }
+
+    /// What is kept of its bearer token.
+    pub(crate) const fn token_hash(&self) -> [u8; 32] {
+        *self.token_hash.0.expose()
     }
 
     /// The suite that it was paired with, and must not fall below.
@@ -118,7 +120,7 @@ impl Device {
     /// Remembers a capability; only the last few can still be in use.
     pub(crate) fn gave_capability(&mut self, id: [u8; 8], expiry: u32) {
         const KEPT: usize = 4;
-        self.capabilities.push((hex::encode(&id), expiry));
+        self.capabilities.push((hex::emit(&id), expiry));
         let excess = self.capabilities.len().saturating_sub(KEPT);
         self.capabilities.drain(..excess);
     }
@@ -131,10 +133,10 @@ impl State {
             version: 1,
             name: name.into(),
             enabled: true,
-            identity: Identity::generate(&mut rng).secret(),
-            route: Identity::generate(&mut rng).secret(),
-            capability_key: Secret::random(&mut rng),
-            previous_capability_key: Secret::random(&mut rng),
+            identity: Hex(Identity::generate(&mut rng).secret()),
+            route: Hex(Identity::generate(&mut rng).secret()),
+            capability_key: Hex(Secret::random(&mut rng)),
+            previous_capability_key: Hex(Secret::random(&mut rng)),
             devices: Vec::new(),
         }
     }
@@ -142,7 +144,7 @@ impl State {
     pub(crate) fn by_key(&self, key: &PublicKey) -> Option<&Device> {
         // All are looked at, so that time tells nothing of which one fits.
         self.devices.iter().fold(None, |found, device| {
-            if homing_core::crypto::same(device.key.as_bytes(), key.as_bytes()) { Some(device) } else { found }
+            if homing_core::crypto::same(device.key.0.expose(), key.as_bytes()) { Some(device) } else { found }
         })
     }
 

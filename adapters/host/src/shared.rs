@@ -11,6 +11,7 @@ use homing_core::hop::{self, Capability};
 use homing_core::pairing::{Office, TicketId};
 use homing_driver::host::{Registrar, Session};
 use homing_local::clock::unix_now;
+use homing_local::hex;
 use homing_local::{StoreError, Vault};
 use homing_tokio::{ClientTls, RelayUrl};
 use tokio::sync::{mpsc, watch};
@@ -84,8 +85,8 @@ pub(crate) struct Live {
 
 impl Shared {
     pub(crate) fn new(config: HostConfig, services: Services, vault: Vault<State>, state: State) -> Arc<Self> {
-        let identity = Identity::from_secret(&state.identity);
-        let route = Identity::from_secret(&state.route);
+        let identity = Identity::from_secret(&state.identity.0);
+        let route = Identity::from_secret(&state.route.0);
         let links = config.relays.iter().map(LinkStatus::new).collect();
         let registrars = config.relays.iter().map(|_| None).collect();
         Arc::new(Self {
@@ -142,7 +143,7 @@ impl Shared {
         if let Some(device) = inner.state.devices.iter_mut().find(|known| known.id == device) {
             device.gave_capability(id, expiry);
         }
-        Capability::mint(&inner.state.capability_key, &self.route_id, id, expiry, CAPABILITY_CLASS)
+        Capability::mint(&inner.state.capability_key.0, &self.route_id, id, expiry, CAPABILITY_CLASS)
     }
 
     /// Ends a device: its record first, then its sessions, then its way through the relay. When
@@ -166,8 +167,8 @@ impl Shared {
         });
         for registrar in inner.registrars.iter().flatten() {
             for (capability, expiry) in &gone.capabilities {
-                if let Some(capability) = crate::hex::decode(capability) {
-                    registrar.deny(capability, *expiry);
+                if let Some(capability) = hex::parse(capability) {
+                    registrar.deny(*capability.expose(), *expiry);
                 }
             }
         }

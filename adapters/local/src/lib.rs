@@ -17,6 +17,7 @@ pub mod clock;
 pub mod control;
 pub mod data_dir;
 pub mod file;
+pub mod hex;
 pub mod role_lock;
 pub mod store;
 

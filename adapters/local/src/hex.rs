@@ -10,15 +10,24 @@ use zeroize::{Zeroize as _, Zeroizing};
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The text of `bytes`, which are no secret.
-pub(crate) fn emit(bytes: &[u8]) -> String {
+#[must_use]
+pub fn emit(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Secret bytes that are written as hex. The text is wiped too.
-pub(crate) struct Hex<const N: usize>(pub(crate) Secret<N>);
+pub struct Hex<const N: usize>(pub Secret<N>);
+
+impl<const N: usize> fmt::Debug for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hex(..)")
+    }
+}
 
 impl<const N: usize> Hex<N> {
-    pub(crate) const fn new(bytes: [u8; N]) -> Self {
+    /// Takes over `bytes`.
+    #[must_use]
+    pub const fn new(bytes: [u8; N]) -> Self {
         Self(Secret::new(bytes))
     }
 }
@@ -52,7 +61,9 @@ impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
     }
 }
 
-fn parse<const N: usize>(text: &str) -> Option<Secret<N>> {
+/// The `N` bytes of a text of exactly as many pairs of lower-case digits.
+#[must_use]
+pub fn parse<const N: usize>(text: &str) -> Option<Secret<N>> {
     if text.len() != N.checked_mul(2)? {
         return None;
     }
