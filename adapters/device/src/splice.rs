@@ -9,6 +9,7 @@ use std::io;
 
 use homing_tokio::TunnelStream;
 use rustix::net::Shutdown;
+use rustix::net::sockopt::set_socket_linger;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -59,12 +60,14 @@ impl Way {
     }
 }
 
-/// Carries bytes until both ways have ended. On an error the TCP connection is reset, so that its
-/// client cannot take a truncated answer for a whole one, and the stream is let go.
+/// Carries bytes until both ways have ended. Before that the TCP connection only ends by a reset,
+/// be it for an error, because this future is dropped or because the process is killed: its client
+/// cannot take a truncated answer for a whole one.
 ///
 /// # Errors
 /// Why it broke off.
 pub(crate) async fn splice(tcp: TcpStream, mut stream: TunnelStream) -> io::Result<()> {
+    tcp.set_zero_linger()?;
     let carried = {
         let mut aborted = pin!(abort(&tcp));
         let (mut up, mut down) = (Way::new(), Way::new());
@@ -86,19 +89,13 @@ pub(crate) async fn splice(tcp: TcpStream, mut stream: TunnelStream) -> io::Resu
         })
         .await
     };
-    match carried {
-        Ok(false) => Ok(()),
-        Ok(true) => {
-            drop(stream);
-            let _ = timeout(LINGER, drain(&tcp)).await;
-            Ok(())
-        }
-        Err(error) => {
-            // Closing then sends RST.
-            let _ = tcp.set_zero_linger();
-            Err(error)
-        }
+    let unwanted = carried?;
+    set_socket_linger(&tcp, None)?;
+    if unwanted {
+        drop(stream);
+        let _ = timeout(LINGER, drain(&tcp)).await;
     }
+    Ok(())
 }
 
 /// From TCP to the stream; true where something moved. A stream that takes no more does not end the

@@ -20,6 +20,7 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::time::Duration;
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub use address::{Address, AddressError};
@@ -103,12 +104,38 @@ pub async fn serve<O: Opener>(listener: TcpListener, opener: Arc<O>) -> io::Resu
                 let _ = tcp.set_nodelay(true); // slower, not wrong
                 let opener = opener.clone();
                 connections.spawn(async move {
+                    let Ok(mut end) = Unsaid::new(&tcp) else { return };
                     // What went wrong has been answered or concerns only a client that left.
-                    let _ = serve_connection(tcp, &*opener).await;
+                    end.said = match serve_connection(tcp, &*opener).await {
+                        Ok(()) => true,
+                        Err(ProxyError::Http(error)) => error.is_parse(),
+                        Err(ProxyError::Broken(_)) => false,
+                    };
                 });
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// A client's connection that is reset unless all was said: what broke off must not look complete.
+struct Unsaid {
+    tcp: OwnedFd,
+    said: bool,
+}
+
+impl Unsaid {
+    fn new(tcp: &TcpStream) -> io::Result<Self> {
+        Ok(Self { tcp: tcp.as_fd().try_clone_to_owned()?, said: false })
+    }
+}
+
+impl Drop for Unsaid {
+    fn drop(&mut self) {
+        if !self.said {
+            // Best effort: closing without a reset is what remains.
+            let _ = rustix::net::sockopt::set_socket_linger(&self.tcp, Some(Duration::ZERO));
         }
     }
 }

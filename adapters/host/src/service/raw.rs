@@ -1,5 +1,6 @@
 //! Services that are bytes: both directions copied, half-closes passed on.
 
+use rustix::net::sockopt::set_socket_linger;
 use tokio::io::copy_bidirectional_with_sizes;
 
 use super::connect::{Transport, connect};
@@ -9,24 +10,15 @@ use super::{Service, ServiceError, Stream};
 const BUFFER: usize = 64 * 1024;
 
 pub(super) async fn serve<S: Stream>(mut stream: S, service: &Service) -> Result<(), ServiceError> {
-    let mut local = Local { transport: connect(service).await?, ended: false };
-    copy_bidirectional_with_sizes(&mut stream, &mut local.transport, BUFFER, BUFFER).await?;
-    local.ended = true;
-    Ok(())
-}
-
-/// A service's connection that is reset unless both directions came to their end: a stream that was cut must not look
-/// complete to the service.
-struct Local {
-    transport: Transport,
-    ended: bool,
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        if let (false, Transport::Tcp(tcp)) = (self.ended, &self.transport) {
-            // Best effort: closing without a reset is what remains.
-            let _ = tcp.set_zero_linger();
-        }
+    let mut local = connect(service).await?;
+    // A stream that was cut must not look complete to the service: until both directions have come to their end, the
+    // connection ends by a reset, also where this process is killed.
+    if let Transport::Tcp(tcp) = &local {
+        tcp.set_zero_linger()?;
     }
+    copy_bidirectional_with_sizes(&mut stream, &mut local, BUFFER, BUFFER).await?;
+    if let Transport::Tcp(tcp) = &local {
+        set_socket_linger(tcp, None).map_err(std::io::Error::from)?;
+    }
+    Ok(())
 }
