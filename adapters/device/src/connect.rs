@@ -8,7 +8,8 @@ use crate::tunnel::Tunnel;
 const BUFFER: usize = 32 * 1024;
 
 /// Carries `input` to the service and what it says to `output`, until the service has ended. The
-/// end of `input` is passed on, and the service's last words still come.
+/// end of `input` is passed on, and the service's last words still come. To an `http` service it is
+/// not: there it would mean that whoever asked has gone, and the answer would be cancelled.
 ///
 /// A read of stdin cannot be cancelled: a program that gave it here exits by
 /// [`exit`](std::process::exit), or waits for another line.
@@ -24,7 +25,12 @@ pub async fn connect(
 ) -> Result<(), DeviceError> {
     let stream = tunnel.open(service).await?;
     let (mut from, mut to) = split(stream);
-    let up = async {
+    // Asked beside the first bytes, known long before their end.
+    let is_http = async {
+        let known = tunnel.services().await.unwrap_or_default();
+        known.iter().any(|known| known.name == service && known.kind == "http")
+    };
+    let forward = async move {
         let mut buf = vec![0; BUFFER];
         loop {
             match input.read(&mut buf).await {
@@ -37,7 +43,13 @@ pub async fn connect(
                 _ => break,
             }
         }
-        let _ = to.shutdown().await;
+        to
+    };
+    let up = async {
+        let (is_http, mut to) = tokio::join!(is_http, forward);
+        if !is_http {
+            let _ = to.shutdown().await;
+        }
         core::future::pending::<core::convert::Infallible>().await
     };
     let down = async {

@@ -27,6 +27,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -44,6 +45,10 @@ const MAX_MESSAGE: usize = 1 << 20;
 ///
 /// When the listener fails for good.
 pub(crate) async fn serve(listener: TcpListener) -> io::Result<()> {
+    // Without this an event waits for the acknowledgement of the one before.
+    let listener = listener.tap_io(|tcp| {
+        let _ = tcp.set_nodelay(true); // slower, not wrong
+    });
     axum::serve(listener, router()).await
 }
 
