@@ -76,3 +76,25 @@ async fn two_hundred_requests_are_under_way_at_once() {
     }
     assert_eq!(answered, CROWD);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_requests_than_streams_wait_their_turn() {
+    let site = Site::start().await;
+    let world = World::start(&[("web", site.url())]).await;
+    let forward = world.pair().await.forward("web").await;
+    let address = forward.address;
+    let mut requests = JoinSet::new();
+    for number in 0..600 {
+        requests.spawn(async move {
+            let mut http = Http::to(address).await;
+            let head = http.get(&format!("/bytes/{number}")).await;
+            assert_eq!(http.body_hash(&head).await, (number, content_hash(number)));
+        });
+    }
+    let mut answered = 0;
+    while let Some(answer) = requests.join_next().await {
+        answer.unwrap();
+        answered += 1;
+    }
+    assert_eq!(answered, 600);
+}

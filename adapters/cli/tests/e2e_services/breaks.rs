@@ -101,7 +101,8 @@ async fn a_raw_connection_that_is_reset_is_reset_at_the_other_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_whose_way_is_cut_ends_with_an_error_at_both_ends() {
-    for victim in ["host", "relay"] {
+    let victims = ["device", "host", "relay"];
+    for (victim, signal) in victims.into_iter().flat_map(|victim| ["KILL", "TERM"].map(|signal| (victim, signal))) {
         let (address, mut sockets) = acceptor().await;
         let world = World::start(&[("raw", format!("tcp://{address}"))]).await;
         let forward = world.pair().await.forward("raw").await;
@@ -110,17 +111,16 @@ async fn a_connection_whose_way_is_cut_ends_with_an_error_at_both_ends() {
         service.write_all(b"part").await.unwrap();
         let mut part = [0; 4];
         within(client.read_exact(&mut part)).await.unwrap();
-        if victim == "host" {
-            world.host.kill()
-        } else {
-            world.relay.kill()
+        client.write_all(b"part").await.unwrap();
+        within(service.read_exact(&mut part)).await.unwrap();
+        match victim {
+            "device" => forward.process.signal(signal),
+            "host" => world.host.signal(signal),
+            _ => world.relay.signal(signal),
         }
-        let end = within(client.read_u8()).await.unwrap_err();
-        assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "the client, without the {victim}");
-        // What a killed process leaves behind is the system's matter.
-        if victim == "relay" {
-            let end = within(service.read_u8()).await.unwrap_err();
-            assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset, "the service, without the relay");
+        for (end, socket) in [("client", &mut client), ("service", &mut service)] {
+            let kind = within(socket.read_u8()).await.map_err(|error| error.kind());
+            assert_eq!(kind, Err(std::io::ErrorKind::ConnectionReset), "the {end}, after {signal} for the {victim}");
         }
     }
 }

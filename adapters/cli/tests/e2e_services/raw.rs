@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use crate::support::client::curled;
 use crate::support::service::{acceptor, content, echo_service, echo_service_at, site_at};
-use crate::support::{Forward, World, within};
+use crate::support::{Forward, HOST, World, run, within};
 
 async fn connect(forward: &Forward) -> TcpStream {
     within(TcpStream::connect(forward.address)).await.unwrap()
@@ -85,4 +85,25 @@ async fn either_side_may_end_first_and_still_listen() {
     let mut heard = String::new();
     within(service.read_to_string(&mut heard)).await.unwrap();
     assert_eq!(heard, "still here");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_and_hosts_that_do_not_exist_are_refused_with_a_reason() {
+    let world = World::start(&[("raw", format!("tcp://{}", echo_service().await))]).await;
+    let device = world.pair().await;
+    let connected = run(&device.data, &["connect", &format!("{HOST}/raw")]).await;
+    assert_eq!((connected.code, connected.stdout.as_str()), (0, ""), "{connected}");
+    let unknown = run(&device.data, &["connect", &format!("{HOST}/nothing")]).await;
+    assert!(unknown.code == 4 && unknown.stderr.contains("no service of this name"), "{unknown}");
+    for command in [&["connect", "elsewhere/raw"][..], &["forward", "elsewhere/raw", "127.0.0.1:0"]] {
+        let unknown = run(&device.data, command).await;
+        assert!(unknown.code != 0 && unknown.stderr.contains("elsewhere"), "{command:?}: {unknown}");
+        assert!(unknown.stderr.contains("homing"), "it does not say what to do: {unknown}");
+    }
+    // A service that does not run is another matter than one that does not exist.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let world = World::start(&[("raw", format!("tcp://{nobody}"))]).await;
+    let device = world.pair().await;
+    let down = run(&device.data, &["connect", &format!("{HOST}/raw")]).await;
+    assert!(down.code == 3 && down.stderr.contains("the service does not answer"), "{down}");
 }
