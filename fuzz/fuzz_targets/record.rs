@@ -295,7 +295,10 @@ impl World {
             }
             Step::Accept => {
                 if let Frame::PairAccept(accept) = accept("fuzz") {
-                    let _ = self.channel.accept_pairing(&accept, self.now);
+                    let mut out = [0; 512];
+                    if let Ok(len) = self.channel.accept_pairing(&accept, self.now, &mut out) {
+                        self.peer.open(self.now, &mut out[..len]).expect("the peer opens what the channel seals");
+                    }
                 }
             }
             Step::Acknowledge => drop(self.channel.acknowledge_pairing(self.now)),

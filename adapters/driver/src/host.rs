@@ -263,11 +263,12 @@ struct Talk {
 impl Talk {
     /// Seals what the device is taken in with.
     fn welcome(&mut self, welcome: &Welcome, now: Instant, out: &mut [u8]) -> Option<usize> {
+        let capability = welcome.capability.to_bytes();
         let accept = PairAccept {
             device_id: &welcome.device_id,
             token: welcome.token.expose(),
             route_id: &welcome.route_id,
-            capability: welcome.capability.to_bytes().expose(),
+            capability: capability.expose(),
             host_name: &welcome.host_name,
         };
         self.conversation

@@ -1,7 +1,6 @@
 //! What a record says, frame by frame.
 
 use core::fmt;
-use core::mem;
 
 use super::phase::Phase;
 use super::{CONFIRM_TIME, Channel, PHASE_TIME, code, token_hash};
@@ -133,7 +132,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         }
         match (self.phase, frame) {
             (Phase::Open, frame) => self.handle_open(now, frame),
-            (Phase::Greeting { .. }, Frame::AuthOk(ok)) => {
+            (Phase::Greeting, Frame::AuthOk(ok)) => {
                 // Nothing was to be resumed.
                 if ok.resumed.is_some() {
                     return Err(Error::Protocol);
@@ -141,7 +140,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 self.begin(now);
                 Ok(Some(Event::Established))
             }
-            (Phase::AwaitAuth { token_hash: expected, .. }, Frame::Auth(auth)) => {
+            (Phase::AwaitAuth(expected), Frame::Auth(auth)) => {
                 if !same(&token_hash(auth.token), &expected) {
                     return Err(Error::Token);
                 }
@@ -149,20 +148,20 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 self.answer_auth(now)?;
                 Ok(Some(Event::Established))
             }
-            (Phase::AwaitFinish { .. }, Frame::PairFinish(finish)) => {
-                self.phase = Phase::Deciding { until: now + PHASE_TIME };
+            (Phase::AwaitFinish, Frame::PairFinish(finish)) => {
+                self.enter(Phase::Deciding, now + PHASE_TIME);
                 Ok(Some(Event::PairRequested(finish)))
             }
-            (Phase::Asking { .. }, Frame::PairPending(seconds)) => {
+            (Phase::Asking, Frame::PairPending(seconds)) => {
                 let wait = core::time::Duration::from_secs(seconds.into()).min(CONFIRM_TIME);
-                self.phase = Phase::Asking { until: now + wait + PHASE_TIME };
+                self.enter(Phase::Asking, now + wait + PHASE_TIME);
                 Ok(Some(Event::PairPending(seconds)))
             }
-            (Phase::Asking { .. }, Frame::PairAccept(accept)) => {
-                self.phase = Phase::Storing { until: now + PHASE_TIME };
+            (Phase::Asking, Frame::PairAccept(accept)) => {
+                self.enter(Phase::Storing, now + PHASE_TIME);
                 Ok(Some(Event::Paired(accept)))
             }
-            (Phase::AwaitAck { .. }, Frame::PairAck) => {
+            (Phase::AwaitAck, Frame::PairAck) => {
                 self.begin(now);
                 Ok(Some(Event::PairAcknowledged))
             }
@@ -208,5 +207,3 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         self.close(Scope::Session, code, "");
     }
 }
-
-const _: () = assert!(mem::size_of::<Phase>() <= 48, "the phase stays small");

@@ -5,32 +5,41 @@ use core::time::Duration;
 use crate::time::Instant;
 use crate::wire::{Frame, Writer};
 
+/// An hour and more is as good as never: times to wait and to measure are kept in four bytes.
+fn to_micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
+}
+
 pub(super) struct Liveness {
-    interval: Duration,
     /// When the peer was last heard of.
     heard: Instant,
     /// When the next round trip is due.
     due: Instant,
-    /// The ping that is under way, and since when.
-    sent: Option<(u64, Instant)>,
+    /// When the last ping was sent, while its answer is awaited.
+    sent: Option<Instant>,
+    /// Of the next ping.
     number: u64,
-    ping: bool,
     pong: Option<u64>,
-    round_trip: Option<Duration>,
+    /// In microseconds.
+    interval: u32,
+    /// In microseconds.
+    round_trip: Option<u32>,
+    ping: bool,
 }
 
 /// Nothing was heard for two intervals.
 pub(super) struct Silent;
 
 impl Liveness {
-    pub(super) const fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, heard: now, due: now, sent: None, number: 0, ping: false, pong: None, round_trip: None }
+    pub(super) fn new(interval: Duration, now: Instant) -> Self {
+        let interval = to_micros(interval);
+        Self { heard: now, due: now, sent: None, number: 0, pong: None, interval, round_trip: None, ping: false }
     }
 
     /// The channel is open: measure at once.
     pub(super) fn begin(&mut self, now: Instant) {
         self.heard = now;
-        self.due = now + self.interval;
+        self.due = now + self.interval();
         self.ping = true;
     }
 
@@ -45,18 +54,20 @@ impl Liveness {
 
     /// A measured round trip, if the number is that of the ping under way.
     pub(super) fn pong_came(&mut self, number: u64, now: Instant) -> Option<Duration> {
-        let (_, sent) = self.sent.take_if(|(expected, _)| *expected == number)?;
-        self.round_trip = Some(now.since(sent));
-        self.round_trip
+        let under_way = self.number.wrapping_sub(1);
+        let sent = self.sent.take_if(|_| number == under_way)?;
+        let round_trip = now.since(sent);
+        self.round_trip = Some(to_micros(round_trip));
+        Some(round_trip)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Silent> {
-        if now.since(self.heard) >= self.interval.saturating_mul(2) {
+        if now >= self.silent() {
             return Err(Silent);
         }
         if now >= self.due {
             self.ping = true;
-            self.due = now + self.interval;
+            self.due = now + self.interval();
         }
         Ok(())
     }
@@ -69,17 +80,29 @@ impl Liveness {
             self.pong = None;
         }
         if self.ping && Frame::Ping(self.number).emit(w).is_ok() {
-            self.sent = Some((self.number, now));
+            self.sent = Some(now);
             self.number = self.number.wrapping_add(1);
             self.ping = false;
         }
     }
 
     pub(super) fn deadline(&self) -> Instant {
-        self.due.min(self.heard + self.interval.saturating_mul(2))
+        self.due.min(self.silent())
     }
 
     pub(super) const fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+        match self.round_trip {
+            Some(micros) => Some(Duration::from_micros(micros as u64)),
+            None => None,
+        }
+    }
+
+    /// When silence has lasted too long.
+    fn silent(&self) -> Instant {
+        self.heard + self.interval().saturating_mul(2)
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_micros(self.interval.into())
     }
 }

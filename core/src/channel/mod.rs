@@ -25,8 +25,8 @@ use crate::mux::{Mux, Source, WindowCaps};
 use crate::session::{Role, Session};
 use crate::time::Instant;
 use crate::wire::{
-    Auth, AuthOk, CAPABILITY_LEN, Close, Frame, HEADER_LEN, Header, NoSpace, PairAccept, PairFinish, Reader, Scope, StreamId,
-    TAG_LEN, TOKEN_LEN, Writer, padme,
+    Auth, AuthOk, CAPABILITY_LEN, Close, Frame, HEADER_LEN, Header, NoSpace, PairAccept, PairFinish, Reader, Scope,
+    StreamId, TAG_LEN, TOKEN_LEN, Writer, padme,
 };
 use liveness::Liveness;
 use outbox::Outbox;
@@ -92,6 +92,9 @@ pub enum Output {
     },
 }
 
+/// Records have room for this much at least: a full outbox and PAIR_ACCEPT with its 175 bytes.
+const LEAST_PLAINTEXT: usize = outbox::LEN + 176;
+
 /// What the host keeps of a bearer token.
 #[must_use]
 pub fn token_hash(token: &[u8; TOKEN_LEN]) -> [u8; 32] {
@@ -104,6 +107,8 @@ pub struct Channel<const STREAMS: usize, A = Portable> {
     session: Option<Session<A>>,
     mux: Mux<STREAMS>,
     phase: Phase,
+    /// By when the phase must be over, where it has a deadline.
+    until: Instant,
     outbox: Outbox,
     liveness: Liveness,
     max_plaintext: u16,
@@ -122,7 +127,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// handles them when it has checked the token.
     #[must_use]
     pub fn connect(keys: &Keys, token: &[u8; TOKEN_LEN], config: &Config, now: Instant) -> Self {
-        let mut channel = Self::new(Role::Device, Phase::Greeting { until: now + PHASE_TIME }, keys, config, now);
+        let mut channel = Self::new(Role::Device, Phase::Greeting, keys, config, now);
         channel.outbox.push_first(&Frame::Auth(Auth { token, resume: None }));
         channel
     }
@@ -130,7 +135,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// The device's end, after a pairing handshake: asks to be taken in under `name`.
     #[must_use]
     pub fn pair(keys: &Keys, platform: u8, name: &str, config: &Config, now: Instant) -> Self {
-        let mut channel = Self::new(Role::Device, Phase::Asking { until: now + PHASE_TIME }, keys, config, now);
+        let mut channel = Self::new(Role::Device, Phase::Asking, keys, config, now);
         channel.outbox.push_first(&Frame::PairFinish(PairFinish { platform, name }));
         channel
     }
@@ -138,13 +143,13 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// The host's end, after a connecting handshake with a device whose token has this hash.
     #[must_use]
     pub fn admit(keys: &Keys, token_hash: [u8; 32], config: &Config, now: Instant) -> Self {
-        Self::new(Role::Host, Phase::AwaitAuth { token_hash, until: now + PHASE_TIME }, keys, config, now)
+        Self::new(Role::Host, Phase::AwaitAuth(token_hash), keys, config, now)
     }
 
     /// The host's end, after a pairing handshake.
     #[must_use]
     pub fn invite(keys: &Keys, config: &Config, now: Instant) -> Self {
-        Self::new(Role::Host, Phase::AwaitFinish { until: now + PHASE_TIME }, keys, config, now)
+        Self::new(Role::Host, Phase::AwaitFinish, keys, config, now)
     }
 
     fn new(role: Role, phase: Phase, keys: &Keys, config: &Config, now: Instant) -> Self {
@@ -152,6 +157,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
             session: Some(Session::new(role, keys, now)),
             mux: Mux::new(role, keys.own, keys.peer, config.caps, now),
             phase,
+            until: now + PHASE_TIME,
             outbox: Outbox::default(),
             liveness: Liveness::new(config.ping, now),
             max_plaintext: keys.peer.max_record,
@@ -191,7 +197,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// # Errors
     /// [`Error::Timeout`] where the peer is silent or too slow: the channel is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        if self.phase.deadline().is_some_and(|until| now >= until) {
+        if self.phase.has_deadline() && now >= self.until {
             self.close(Scope::Session, code::TIMEOUT, "");
             return Err(Error::Timeout);
         }
@@ -209,14 +215,10 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// [`Error::NoSpace`] for a buffer below 284 bytes; [`Error::Exhausted`] once the keys are
     /// used up: the channel is over.
     pub fn poll_output(&mut self, now: Instant, source: &mut impl Source, out: &mut [u8]) -> Result<Output, Error> {
-        const LEAST: usize = 256;
         if self.phase == Phase::Over {
             return Ok(Output::Wait { until: None });
         }
-        let room = out.len().saturating_sub(HEADER_LEN.saturating_add(TAG_LEN)).min(self.max_plaintext.into());
-        let plain = out.get_mut(HEADER_LEN..HEADER_LEN.saturating_add(room)).filter(|plain| plain.len() >= LEAST);
-        let plain = plain.ok_or(Error::NoSpace)?;
-        let mut w = Writer::new(plain);
+        let mut w = Writer::new(self.plaintext(out)?);
         self.outbox.flush(&mut w);
         if self.phase == Phase::Open {
             self.liveness.poll(now, &mut w);
@@ -228,12 +230,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         if len == 0 {
             return Ok(Output::Wait { until: self.poll_timeout() });
         }
-        let padded = if self.pad { padme(len, room) } else { len };
-        plain.get_mut(len..padded).unwrap_or_default().fill(0);
-        let Some(Ok(len)) = self.session.as_mut().map(|session| session.seal(now, out, padded)) else {
-            self.abandon(); // what went into this record is lost
-            return Err(Error::Exhausted);
-        };
+        let len = self.seal(now, len, out)?;
         if self.phase == Phase::Closing {
             self.abandon();
         }
@@ -245,21 +242,26 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => Some(self.liveness.deadline()),
-            _ => self.phase.deadline(),
+            phase => phase.has_deadline().then_some(self.until),
         }
     }
 
-    /// The host takes the device in; its record must be on disk by now.
+    /// The host takes the device in; its record must be on disk by now. Seals the answer into `out`
+    /// and returns the record's length: it must be sent before anything else is polled.
     ///
     /// # Errors
-    /// [`Error::Misuse`] where nothing was asked.
-    pub fn accept_pairing(&mut self, accept: &PairAccept<'_>, now: Instant) -> Result<(), Error> {
-        if !matches!(self.phase, Phase::Deciding { .. }) {
+    /// [`Error::Misuse`] where nothing was asked, and otherwise those of
+    /// [`poll_output`](Self::poll_output).
+    pub fn accept_pairing(&mut self, accept: &PairAccept<'_>, now: Instant, out: &mut [u8]) -> Result<usize, Error> {
+        if self.phase != Phase::Deciding {
             return Err(Error::Misuse);
         }
-        self.outbox.push(&Frame::PairAccept(*accept)).map_err(|NoSpace| Error::NoSpace)?;
-        self.phase = Phase::AwaitAck { until: now + PHASE_TIME };
-        Ok(())
+        let mut w = Writer::new(self.plaintext(out)?);
+        self.outbox.flush(&mut w);
+        Frame::PairAccept(*accept).emit(&mut w).map_err(|NoSpace| Error::NoSpace)?;
+        let len = self.seal(now, w.len(), out)?;
+        self.enter(Phase::AwaitAck, now + PHASE_TIME);
+        Ok(len)
     }
 
     /// The host's operator is being asked, for so many seconds at most.
@@ -267,11 +269,11 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// # Errors
     /// [`Error::Misuse`] where nothing was asked.
     pub fn pend_pairing(&mut self, seconds: u16, now: Instant) -> Result<(), Error> {
-        let Phase::Deciding { .. } = self.phase else {
+        if self.phase != Phase::Deciding {
             return Err(Error::Misuse);
-        };
+        }
         self.outbox.push(&Frame::PairPending(seconds)).map_err(|NoSpace| Error::NoSpace)?;
-        self.phase = Phase::Deciding { until: now + Duration::from_secs(seconds.into()) };
+        self.enter(Phase::Deciding, now + Duration::from_secs(seconds.into()));
         Ok(())
     }
 
@@ -280,12 +282,11 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// # Errors
     /// [`Error::Misuse`] where it was not paired.
     pub fn acknowledge_pairing(&mut self, now: Instant) -> Result<(), Error> {
-        let Phase::Storing { .. } = self.phase else {
+        if self.phase != Phase::Storing {
             return Err(Error::Misuse);
-        };
+        }
         self.outbox.push(&Frame::PairAck).map_err(|NoSpace| Error::NoSpace)?;
-        self.phase = Phase::Open;
-        self.liveness.begin(now);
+        self.begin(now);
         Ok(())
     }
 
@@ -348,6 +349,34 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     #[must_use]
     pub const fn round_trip(&self) -> Option<Duration> {
         self.liveness.round_trip()
+    }
+
+    /// Where a record's plaintext goes in `out`: as much as fits and the peer accepts.
+    fn plaintext<'o>(&self, out: &'o mut [u8]) -> Result<&'o mut [u8], Error> {
+        let room = self.room(out.len());
+        let plain = out.get_mut(HEADER_LEN..HEADER_LEN.saturating_add(room));
+        plain.filter(|plain| plain.len() >= LEAST_PLAINTEXT).ok_or(Error::NoSpace)
+    }
+
+    fn room(&self, out: usize) -> usize {
+        out.saturating_sub(HEADER_LEN.saturating_add(TAG_LEN)).min(self.max_plaintext.into())
+    }
+
+    /// Pads the `len` bytes of plaintext in `out` and makes a record of them.
+    fn seal(&mut self, now: Instant, len: usize, out: &mut [u8]) -> Result<usize, Error> {
+        let padded = if self.pad { padme(len, self.room(out.len())) } else { len };
+        let padding = HEADER_LEN.saturating_add(len)..HEADER_LEN.saturating_add(padded);
+        out.get_mut(padding).unwrap_or_default().fill(0);
+        let Some(Ok(len)) = self.session.as_mut().map(|session| session.seal(now, out, padded)) else {
+            self.abandon(); // what went into this record is lost
+            return Err(Error::Exhausted);
+        };
+        Ok(len)
+    }
+
+    fn enter(&mut self, phase: Phase, until: Instant) {
+        self.phase = phase;
+        self.until = until;
     }
 
     fn begin(&mut self, now: Instant) {

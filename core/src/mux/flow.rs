@@ -54,17 +54,17 @@ pub struct RecvCredit {
     received: u64,
     consumed: u64,
     limit: u64,
-    window: u64,
-    cap: u64,
     mark: u64,
     mark_at: Instant,
+    window: u32,
+    cap: u32,
 }
 
 impl RecvCredit {
     /// A window of `window` bytes, already announced, that may grow to `cap`.
     #[must_use]
-    pub const fn new(window: u64, cap: u64, now: Instant) -> Self {
-        Self { received: 0, consumed: 0, limit: window, window, cap, mark: 0, mark_at: now }
+    pub const fn new(window: u32, cap: u32, now: Instant) -> Self {
+        Self { received: 0, consumed: 0, limit: window as u64, mark: 0, mark_at: now, window, cap }
     }
 
     /// Bytes received so far.
@@ -77,6 +77,17 @@ impl RecvCredit {
     #[must_use]
     pub const fn limit(&self) -> u64 {
         self.limit
+    }
+
+    /// The window, in bytes.
+    #[must_use]
+    pub const fn window(&self) -> u32 {
+        self.window
+    }
+
+    /// Raises the window to `window`, within the cap.
+    pub fn widen(&mut self, window: u32) {
+        self.window = self.window.max(window.min(self.cap));
     }
 
     /// Bytes received that the application has not consumed.
@@ -102,9 +113,9 @@ impl RecvCredit {
     /// two round trips was too small and doubles.
     pub fn consume(&mut self, bytes: u64, now: Instant, round_trip: Duration) {
         self.consumed = self.consumed.saturating_add(bytes).min(self.received);
-        if self.consumed.saturating_sub(self.mark) >= self.window {
+        if self.consumed.saturating_sub(self.mark) >= self.window.into() {
             if now.since(self.mark_at) < round_trip.saturating_mul(2) {
-                self.window = self.window.saturating_mul(2).min(self.cap);
+                self.widen(self.window.saturating_mul(2));
             }
             self.mark = self.consumed;
             self.mark_at = now;
@@ -114,18 +125,19 @@ impl RecvCredit {
     /// The limit to announce for a stream, if enough is owed: what was consumed, plus a window.
     #[must_use]
     pub fn due_on_consumption(&self) -> Option<u64> {
-        self.due(self.consumed.saturating_add(self.window))
+        self.due(self.consumed.saturating_add(self.window.into()))
     }
 
     /// The limit to announce for a session, if enough is owed: a window above what was received,
     /// so that streams which nobody reads do not stop the others, within the cap of memory.
     #[must_use]
     pub fn due_within_cap(&self) -> Option<u64> {
-        self.due(self.received.saturating_add(self.window).min(self.consumed.saturating_add(self.cap)))
+        let (window, cap) = (u64::from(self.window), u64::from(self.cap));
+        self.due(self.received.saturating_add(window).min(self.consumed.saturating_add(cap)))
     }
 
     fn due(&self, target: u64) -> Option<u64> {
-        (target.saturating_sub(self.limit) >= self.window / 4).then_some(target)
+        (target.saturating_sub(self.limit) >= u64::from(self.window / 4)).then_some(target)
     }
 
     /// Counts a limit as announced.

@@ -37,7 +37,8 @@ const MAX_IDS: u32 = 1 << 31;
 /// Below this many bytes of room a record is closed rather than given a shred of a stream.
 const SHRED: usize = 128;
 
-/// The windows of streams and session grow up to these, in bytes.
+/// The windows of streams and session grow up to these, in bytes. A stream's grows to at most half
+/// of the session's, so that none uses up the credit of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowCaps {
     /// For one stream.
@@ -65,22 +66,25 @@ pub struct Mux<const STREAMS: usize> {
     table: Table<STREAMS>,
     send: SendCredit,
     recv: RecvCredit,
-    caps: WindowCaps,
-    own: Params,
-    peer: Params,
-    /// Low bit of the ids that this side opens.
-    opener: u32,
+    /// Bytes that a stream's window begins with and grows to, and the peer's first limit.
+    stream_window: u32,
+    stream_cap: u32,
+    peer_stream_window: u32,
+    /// Streams of the peer's at once.
+    max_streams: u16,
+    role: Role,
     opened: u32,
     announced: u32,
     open_limit: u32,
     peer_opened: u32,
     peer_limit: u32,
     peer_over: u32,
-    turn: usize,
+    turn: u16,
     /// Some stream may owe a control frame.
     control: bool,
     pace: Pace,
-    round_trip: Duration,
+    /// In microseconds.
+    round_trip: u32,
 }
 
 impl<const STREAMS: usize> Mux<STREAMS> {
@@ -88,17 +92,16 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     /// `STREAMS - own.max_streams` streams can be opened from this side at once.
     #[must_use]
     pub fn new(role: Role, own: Params, peer: Params, caps: WindowCaps, now: Instant) -> Self {
+        let session_cap = caps.session.max(own.session_window);
         Self {
             table: Table::new(),
             send: SendCredit::new(peer.session_window.into()),
-            recv: RecvCredit::new(own.session_window.into(), caps.session.max(own.session_window).into(), now),
-            caps,
-            own,
-            peer,
-            opener: match role {
-                Role::Device => 0,
-                Role::Host => 1,
-            },
+            recv: RecvCredit::new(own.session_window, session_cap, now),
+            stream_window: own.stream_window,
+            stream_cap: caps.stream.min(session_cap / 2).max(own.stream_window),
+            peer_stream_window: peer.stream_window,
+            max_streams: own.max_streams,
+            role,
             opened: 0,
             announced: 0,
             open_limit: peer.max_streams.into(),
@@ -108,22 +111,22 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             turn: 0,
             control: false,
             pace: Pace::new(now),
-            round_trip: Duration::from_millis(50),
+            round_trip: 50_000,
         }
     }
 
     /// Takes a measured round trip; windows grow by it.
-    pub const fn measured(&mut self, round_trip: Duration) {
-        self.round_trip = round_trip;
+    pub fn measured(&mut self, round_trip: Duration) {
+        self.round_trip = u32::try_from(round_trip.as_micros()).unwrap_or(u32::MAX);
     }
 
     /// Opens a stream; none while the peer's limit or the table is used up.
     pub fn open(&mut self, now: Instant) -> Option<StreamId> {
-        let own = STREAMS.saturating_sub(self.own.max_streams.into());
-        if self.opened >= self.open_limit.min(MAX_IDS) || self.table.count_of(self.opener) >= own {
+        let own = STREAMS.saturating_sub(self.max_streams.into());
+        if self.opened >= self.open_limit.min(MAX_IDS) || self.table.count_of(self.opener()) >= own {
             return None;
         }
-        let id = Self::id_of(self.opened, self.opener);
+        let id = Self::id_of(self.opened, self.opener());
         self.table.insert(self.stream(id, now))?;
         self.opened = self.opened.saturating_add(1);
         Some(id)
@@ -138,6 +141,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
 
     /// The application took bytes of this stream out of its pipe: the peer may send as many more.
     pub fn consumed(&mut self, id: StreamId, bytes: usize, now: Instant) {
+        let round_trip = self.round_trip();
         let Some(stream) = self.table.find(id) else {
             return;
         };
@@ -145,9 +149,12 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             return; // what it held was counted when it was released
         }
         let bytes = (bytes as u64).min(stream.recv.held());
-        stream.recv.consume(bytes, now, self.round_trip);
+        stream.recv.consume(bytes, now, round_trip);
+        let least = stream.recv.window().saturating_mul(2);
         self.control |= stream.owes_control();
-        self.recv.consume(bytes, now, self.round_trip);
+        self.recv.consume(bytes, now, round_trip);
+        // Or one stream with much to send would take all credit, and others wait a round trip.
+        self.recv.widen(least);
     }
 
     /// Gives up sending on this stream.
@@ -176,13 +183,14 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     pub fn release(&mut self, id: StreamId, code: u16, now: Instant) {
         self.reset(id, code);
         self.stop(id, code);
+        let round_trip = self.round_trip();
         if let Some(stream) = self.table.find(id)
             && !stream.released
         {
             stream.released = true;
             let held = stream.recv.held();
-            stream.recv.consume(held, now, self.round_trip);
-            self.recv.consume(held, now, self.round_trip);
+            stream.recv.consume(held, now, round_trip);
+            self.recv.consume(held, now, round_trip);
         }
         self.retire(id);
     }
@@ -256,11 +264,9 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             };
             self.write_turn(place, source, w);
             let id = self.table.at(place).map(|stream| stream.id);
-            if !id.is_some_and(|id| self.retire(id)) {
-                self.turn = place.saturating_add(1);
-            } else {
-                self.turn = place; // another stream has come into its place
-            }
+            let retired = id.is_some_and(|id| self.retire(id)); // another stream has come into its place
+            let next = if retired { place } else { place.saturating_add(1) };
+            self.turn = u16::try_from(next).unwrap_or(0); // never beyond, so long is no table
         }
     }
 
@@ -297,8 +303,8 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         let len = data.len() as u64;
         self.recv.check(len)?;
         let opened = self.open_by_peer(now, id)?;
-        let round_trip = self.round_trip;
-        let unheard = id.0 & 1 == self.opener && id.0 >> 1 >= self.announced;
+        let round_trip = self.round_trip();
+        let unheard = self.is_own(id) && id.0 >> 1 >= self.announced;
         let stream = self.table.find(id).filter(|_| !unheard).ok_or(Violation::StreamState)?;
         if stream.receiving != Receiving::Open {
             return Err(Violation::StreamState);
@@ -334,7 +340,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     ) -> Result<Option<Event<'b>>, Violation> {
         self.pace.spend(now)?;
         let opened = self.open_by_peer(now, id)?;
-        let round_trip = self.round_trip;
+        let round_trip = self.round_trip();
         let Some(stream) = self.known(now, id)? else {
             return Ok(None);
         };
@@ -363,7 +369,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
 
     /// Takes a stream of the peer into the table, if `id` is the next one.
     fn open_by_peer(&mut self, now: Instant, id: StreamId) -> Result<bool, Violation> {
-        if id.0 & 1 == self.opener || id != Self::id_of(self.peer_opened, self.opener ^ 1) {
+        if self.is_own(id) || id != Self::id_of(self.peer_opened, self.opener() ^ 1) {
             return Ok(false);
         }
         if self.peer_opened >= self.peer_limit {
@@ -376,8 +382,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
 
     /// The stream of a control frame: none where it is over, an error where it never was.
     fn known(&mut self, now: Instant, id: StreamId) -> Result<Option<&mut Stream>, Violation> {
-        let of_own = id.0 & 1 == self.opener;
-        let count = if of_own { self.announced } else { self.peer_opened };
+        let count = if self.is_own(id) { self.announced } else { self.peer_opened };
         if id.0 >> 1 >= count {
             return Err(Violation::StreamState);
         }
@@ -389,7 +394,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
 
     fn poll_control(&mut self, w: &mut Writer<'_>) {
         while self.announced < self.opened {
-            let id = Self::id_of(self.announced, self.opener);
+            let id = Self::id_of(self.announced, self.opener());
             if (Frame::Stream { id, offset: 0, fin: false, data: &[] }).emit(w).is_err() {
                 return;
             }
@@ -475,17 +480,17 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     /// The place in the table of the next stream in turn.
     fn next_turn(&self) -> Option<usize> {
         let session = self.send.available();
-        self.table.next_from(self.turn, |stream| {
-            stream.is_ready(session) && (!stream.is_of(self.opener) || stream.id.0 >> 1 < self.announced)
+        self.table.next_from(self.turn.into(), |stream| {
+            stream.is_ready(session) && (!self.is_own(stream.id) || stream.id.0 >> 1 < self.announced)
         })
     }
 
     /// How many streams the peer may have opened in total, where a quarter of its limit or more
     /// has been given back.
     fn streams_credit(&self) -> Option<u32> {
-        let target = self.peer_over.saturating_add(self.own.max_streams.into()).min(MAX_IDS);
+        let target = self.peer_over.saturating_add(self.max_streams.into()).min(MAX_IDS);
         let owed = target.saturating_sub(self.peer_limit);
-        (owed > 0 && owed >= u32::from(self.own.max_streams) / 4).then_some(target)
+        (owed > 0 && owed >= u32::from(self.max_streams) / 4).then_some(target)
     }
 
     /// Takes a stream out of the table if it is over, and tells whether it was.
@@ -493,7 +498,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         let over = self.table.find(id).is_some_and(|stream| stream.is_over());
         if over {
             self.table.remove(id);
-            if id.0 & 1 != self.opener {
+            if !self.is_own(id) {
                 self.peer_over = self.peer_over.saturating_add(1);
             }
         }
@@ -501,12 +506,24 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     }
 
     fn stream(&self, id: StreamId, now: Instant) -> Stream {
-        let window = self.own.stream_window;
-        Stream::new(
-            id,
-            SendCredit::new(self.peer.stream_window.into()),
-            RecvCredit::new(window.into(), self.caps.stream.max(window).into(), now),
-        )
+        let send = SendCredit::new(self.peer_stream_window.into());
+        Stream::new(id, send, RecvCredit::new(self.stream_window, self.stream_cap, now))
+    }
+
+    /// Low bit of the ids that this side opens.
+    const fn opener(&self) -> u32 {
+        match self.role {
+            Role::Device => 0,
+            Role::Host => 1,
+        }
+    }
+
+    const fn is_own(&self, id: StreamId) -> bool {
+        id.0 & 1 == self.opener()
+    }
+
+    const fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip as u64)
     }
 
     const fn id_of(number: u32, opener: u32) -> StreamId {

@@ -4,13 +4,14 @@ use super::Violation;
 use crate::time::Instant;
 
 /// Tokens gained per second.
-const RATE: u64 = 256;
-/// Most tokens at once: a browser that cancels everything it has open is no flood.
-const BURST: u64 = 1024;
+const RATE: u64 = 1024;
+/// Most tokens at once: an application that cancels everything it has open, and soon again, is no
+/// flood.
+const BURST: u32 = 4096;
 
 #[derive(Debug)]
 pub(super) struct Pace {
-    tokens: u64,
+    tokens: u32,
     since: Instant,
 }
 
@@ -21,8 +22,8 @@ impl Pace {
 
     /// Takes a token.
     pub(super) fn spend(&mut self, now: Instant) -> Result<(), Violation> {
-        let gained =
-            u64::try_from(now.since(self.since).as_micros()).unwrap_or(u64::MAX).saturating_mul(RATE) / 1_000_000;
+        let micros = now.as_micros().saturating_sub(self.since.as_micros());
+        let gained = u32::try_from(micros.saturating_mul(RATE) / 1_000_000).unwrap_or(BURST);
         if gained > 0 {
             self.tokens = self.tokens.saturating_add(gained).min(BURST);
             self.since = now;

@@ -8,9 +8,9 @@ use crate::wire::StreamId;
 /// At most `N` streams, dense, in no particular order.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
-    streams: Vec<Stream, N>,
+    streams: Vec<Stream, N, u16>,
     /// Where the stream asked for last stands: most frames follow one of the same stream.
-    hint: usize,
+    hint: u16,
 }
 
 impl<const N: usize> Table<N> {
@@ -23,10 +23,11 @@ impl<const N: usize> Table<N> {
     }
 
     pub(super) fn find(&mut self, id: StreamId) -> Option<&mut Stream> {
-        if self.streams.get(self.hint).is_none_or(|stream| stream.id != id) {
-            self.hint = self.streams.iter().position(|stream| stream.id == id)?;
+        if self.streams.get(usize::from(self.hint)).is_none_or(|stream| stream.id != id) {
+            let place = self.streams.iter().position(|stream| stream.id == id)?;
+            self.hint = u16::try_from(place).ok()?; // always fits: so does the table's length
         }
-        self.streams.get_mut(self.hint)
+        self.streams.get_mut(usize::from(self.hint))
     }
 
     pub(super) fn remove(&mut self, id: StreamId) {

@@ -4,17 +4,15 @@
 mod direction;
 
 use core::fmt;
+use core::num::NonZeroU16;
 
 use crate::crypto::{Aead, Portable};
 use crate::handshake::Keys;
 use crate::time::Instant;
 use crate::wire::{HEADER_LEN, Header, MAX_PLAINTEXT, Reader, TAG_LEN};
 
-use direction::Direction;
+use direction::{COUNTER_END, Direction};
 pub use direction::{EPOCH_BYTES, EPOCH_RECORDS, EPOCH_TIME};
-
-/// No record of an epoch has this counter or a higher one.
-const COUNTER_END: u64 = 1 << 32;
 
 /// Which end of a session this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,8 +73,12 @@ impl core::error::Error for Discard {}
 pub struct Session<A = Portable> {
     sealing: Direction<A>,
     opening: Direction<A>,
+    /// Bytes sealed in this epoch, which has far fewer than 2^32.
+    sealed: u32,
+    /// When this epoch began.
+    since: Instant,
     /// The most plaintext that this side announced to open in one record.
-    max_opened: u16,
+    max_opened: NonZeroU16,
 }
 
 impl<A> fmt::Debug for Session<A> {
@@ -95,13 +97,14 @@ impl<A: Aead> Session<A> {
     /// Starts with the keys of a handshake.
     #[must_use]
     pub fn new(role: Role, keys: &Keys, now: Instant) -> Self {
-        let device = Direction::new(keys.device_to_host.duplicate(), now);
-        let host = Direction::new(keys.host_to_device.duplicate(), now);
+        let device = Direction::new(keys.device_to_host.duplicate());
+        let host = Direction::new(keys.host_to_device.duplicate());
         let (sealing, opening) = match role {
             Role::Device => (device, host),
             Role::Host => (host, device),
         };
-        Self { sealing, opening, max_opened: keys.own.max_record }
+        let max_opened = NonZeroU16::new(keys.own.max_record).unwrap_or(NonZeroU16::MIN);
+        Self { sealing, opening, sealed: 0, since: now, max_opened }
     }
 
     /// Seals the `len` bytes of plaintext at [`HEADER_LEN`] of `buf` and returns the record's
@@ -115,28 +118,37 @@ impl<A: Aead> Session<A> {
         }
         let total = len.saturating_add(Self::OVERHEAD);
         let record = buf.get_mut(..total).ok_or(SealError::Length)?;
-        if self.sealing.is_worn(now) {
-            self.sealing = self.sealing.next(now).ok_or(SealError::Exhausted)?;
+        if self.is_worn(now) {
+            self.sealing = self.sealing.next().ok_or(SealError::Exhausted)?;
+            self.sealed = 0;
+            self.since = now;
         }
         let header = self.sealing.header();
         let (head, rest) = record.split_first_chunk_mut::<HEADER_LEN>().ok_or(SealError::Length)?;
         let (text, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(SealError::Length)?;
         *head = header.to_bytes();
         *tag = self.sealing.aead.seal(header.counter, head, text);
-        self.sealing.advance(total);
+        self.sealing.advance();
+        self.sealed = self.sealed.saturating_add(total as u32);
         Ok(total)
     }
 
+    /// Whether the keys must change before the next record is sealed.
+    fn is_worn(&self, now: Instant) -> bool {
+        self.sealing.header().counter >= EPOCH_RECORDS
+            || u64::from(self.sealed) >= EPOCH_BYTES
+            || now.since(self.since) >= EPOCH_TIME
+    }
+
     /// Opens a record in place and returns its plaintext. The counter moves only after the tag
-    /// was verified.
+    /// was verified. When to change keys is the sender's to decide: the time does not matter yet.
     ///
     /// # Errors
     /// [`Discard`]; nothing has changed but the bytes of `record`.
-    pub fn open<'b>(&mut self, now: Instant, record: &'b mut [u8]) -> Result<&'b [u8], Discard> {
-        let total = record.len();
+    pub fn open<'b>(&mut self, _now: Instant, record: &'b mut [u8]) -> Result<&'b [u8], Discard> {
         let (head, sealed) = record.split_first_chunk_mut::<HEADER_LEN>().ok_or(Discard::Malformed)?;
         let header = Header::parse(&mut Reader::new(head)).map_err(|_| Discard::Malformed)?;
-        let most = self.max_opened.into();
+        let most = self.max_opened.get().into();
         let len = sealed.len().checked_sub(TAG_LEN).filter(|len| *len <= most).ok_or(Discard::Malformed)?;
         let expected = self.opening.header();
         if header.counter >= COUNTER_END {
@@ -150,11 +162,11 @@ impl<A: Aead> Session<A> {
         } else if header.counter != 0 {
             return Err(Discard::Order);
         } else {
-            let next = self.opening.next(now).ok_or(Discard::Epoch)?;
+            let next = self.opening.next().ok_or(Discard::Epoch)?;
             next.aead.open(header.counter, head, sealed).map_err(|_| Discard::Forged)?;
             self.opening = next;
         }
-        self.opening.advance(total);
+        self.opening.advance();
         Ok(sealed.get(..len).unwrap_or_default())
     }
 
