@@ -15,24 +15,33 @@ pub(super) fn encode(bytes: &[u8]) -> impl Iterator<Item = char> {
     })
 }
 
-/// The bytes of `text` in `out`, and how many; none for other letters, stray bits, or too much text.
-pub(super) fn decode(text: &str, out: &mut [u8]) -> Option<usize> {
+/// Why a text is not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DecodeError {
+    /// A letter that is not of the alphabet.
+    Letter,
+    /// Cut off within a byte, or too much text.
+    Length,
+}
+
+/// The bytes of `text` in `out`, and how many.
+pub(super) fn decode(text: &str, out: &mut [u8]) -> Result<usize, DecodeError> {
     let (mut acc, mut bits, mut len) = (0u16, 0u32, 0usize);
     for letter in text.bytes() {
         let value = match letter.to_ascii_uppercase() {
             c @ b'A'..=b'Z' => c.wrapping_sub(b'A'),
             c @ b'2'..=b'7' => c.wrapping_sub(b'2').wrapping_add(26),
-            _ => return None,
+            _ => return Err(DecodeError::Letter),
         };
         acc = (acc << 5) | u16::from(value);
         bits = bits.saturating_add(5);
         if bits >= 8 {
             bits = bits.saturating_sub(8);
             let [byte, _] = (acc >> bits).to_le_bytes();
-            *out.get_mut(len)? = byte;
+            *out.get_mut(len).ok_or(DecodeError::Length)? = byte;
             len = len.saturating_add(1);
             acc &= (1 << bits) - 1;
         }
     }
-    (acc == 0 && bits < 5).then_some(len)
+    if acc == 0 && bits < 5 { Ok(len) } else { Err(DecodeError::Length) }
 }

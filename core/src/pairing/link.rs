@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use super::base32;
+use super::base32::{self, DecodeError};
 use super::ticket::{BODY_MAX, CHECK_LEN, Ticket, TicketError};
 use crate::wire::Writer;
 
@@ -55,7 +55,10 @@ pub fn parse_link(text: &str) -> Result<Ticket, LinkError> {
         })
         .ok_or(LinkError::Form)?;
     let mut bytes = [0; MAX];
-    let len = base32::decode(letters, &mut bytes).ok_or(LinkError::Letters)?;
+    let len = base32::decode(letters, &mut bytes).map_err(|error| match error {
+        DecodeError::Letter => LinkError::Letters,
+        DecodeError::Length => LinkError::Ticket(TicketError::Length),
+    })?;
     let ticket = Ticket::parse(bytes.get(..len).unwrap_or_default()).map_err(LinkError::Ticket);
     zeroize::Zeroize::zeroize(&mut bytes);
     ticket
