@@ -16,6 +16,14 @@ impl fmt::Debug for Ring {
     }
 }
 
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // ring does not wipe its keys, but another one in the same place does.
+        self.0 = UnboundKey::new(&CHACHA20_POLY1305, &[0; 32]).ok().map(LessSafeKey::new);
+        core::hint::black_box(&self.0);
+    }
+}
+
 impl Aead for Ring {
     fn new(subkey: &Secret<32>) -> Self {
         // Fails only for keys of another length.
