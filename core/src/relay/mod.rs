@@ -19,6 +19,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
 
 mod admit;
+mod channels;
 mod flow;
 mod index;
 mod list;

@@ -7,14 +7,14 @@ use core::time::Duration;
 use heapless::String;
 use rand_core::CryptoRng;
 
-use super::index::{Index, Key, RouteSlot};
+use super::index::{Index, RouteSlot};
 use super::list::{List, at};
-use super::slots::{Channel, ChannelSlot, GROUP, LinkSlot, MAX_CHANNELS, QUEUE, Role, Target, slot_of};
+use super::slots::{ChannelSlot, GROUP, LinkSlot, QUEUE, Role, Target};
 use super::{AttachError, Code, Config, Counters, Handled, LinkId, Outbox, Slots, Violation};
 use crate::crypto::Identity;
 use crate::hop::{
-    ACCEPT_TIME, DATA, DATA_HEADER_LEN, DEVICE_IDX, Frame, HELLO_TIME, Hello, MAX_CONTROL, PARK_TIME, SILENCE_TIME,
-    VERSION, Windows, data_header,
+    DATA, DATA_HEADER_LEN, DEVICE_IDX, Frame, HELLO_TIME, Hello, MAX_CONTROL, PARK_TIME, SILENCE_TIME, VERSION,
+    data_header,
 };
 use crate::time::Instant;
 use crate::wire::{MAX_RECORD, Writer};
@@ -41,10 +41,10 @@ pub struct Switch<L, C, R> {
     pub(super) parked: List<GROUP>,
     /// Channels that their host has not accepted, oldest first.
     pub(super) offered: List<QUEUE>,
-    free_links: List<QUEUE>,
+    pub(super) free_links: List<QUEUE>,
     used_links: u32,
-    free_channels: List<QUEUE>,
-    used_channels: u32,
+    pub(super) free_channels: List<QUEUE>,
+    pub(super) used_channels: u32,
     clock: (Instant, u64),
 }
 
@@ -261,124 +261,6 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         Ok(())
     }
 
-    fn handle_channel(
-        &mut self,
-        slot: u32,
-        idx: u32,
-        frame: Frame<'_>,
-        out: &mut impl Outbox,
-    ) -> Result<(), Violation> {
-        let answers = matches!(frame, Frame::Accept { .. } | Frame::Refuse { .. });
-        if !answers && !matches!(frame, Frame::Credit { .. } | Frame::Closed { .. }) {
-            return Err(Violation::Unexpected);
-        }
-        // A number without a channel is that of one that has just ended.
-        let Some((number, from_host)) = self.channel_of(slot, idx)? else { return Ok(()) };
-        let Some(channel) = self.channel(number) else { return Ok(()) };
-        let offered = channel.offered.is_some();
-        if answers && !(from_host && offered) {
-            return Err(Violation::Unexpected);
-        }
-        match frame {
-            Frame::Accept { credit } => {
-                channel.offered = None;
-                channel.up.allow(credit);
-                self.offered.remove(self.channels.as_mut(), number);
-                self.tell_credit(number, true, out);
-            }
-            Frame::Refuse { code } => self.close_channel(number, None, Some(code), out),
-            Frame::Credit { .. } if from_host && offered => return Err(Violation::Unexpected),
-            Frame::Credit { bytes } => {
-                if from_host { &mut channel.up } else { &mut channel.down }.allow(bytes);
-                self.tell_credit(number, from_host, out);
-            }
-            Frame::Closed { code } if from_host => self.close_channel(number, None, Some(code), out),
-            Frame::Closed { code } => {
-                self.close_channel(number, Some(code), None, out);
-                self.hang_up(slot, Code::Normal, out);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Tells the sender of one direction what it may send more.
-    fn tell_credit(&mut self, number: u32, up: bool, out: &mut impl Outbox) {
-        let Some(channel) = self.channel(number) else { return };
-        let (flow, to, idx) = if up {
-            (&mut channel.up, channel.device, DEVICE_IDX)
-        } else {
-            (&mut channel.down, channel.host, channel.idx)
-        };
-        if let Some(bytes) = flow.grant() {
-            self.say(to, idx, &Frame::Credit { bytes }, out);
-        }
-    }
-
-    /// A slot for a channel that takes its windows from the budget; `None` where there is none.
-    pub(super) fn open_channel(
-        &mut self,
-        now: Instant,
-        host: u32,
-        device: u32,
-        idx: impl Fn(u32, u32) -> u32,
-    ) -> Option<u32> {
-        let windows = Windows { initial: self.config.window, max: self.config.max_window };
-        let mut channel = Channel::new(host, device, 0, windows, now);
-        let reserved = self.counters.reserved.saturating_add(channel.reserved());
-        if reserved > self.config.budget {
-            return None;
-        }
-        let slots = self.channels.as_mut();
-        let usable = slots.len().min(usize::try_from(MAX_CHANNELS).unwrap_or(usize::MAX));
-        let slots = slots.get_mut(..usable)?;
-        let number = take_slot(&mut self.free_channels, &mut self.used_channels, slots)?;
-        let slot = at(slots, number)?;
-        // 0 is the link itself.
-        while channel.idx == 0 {
-            slot.generation = slot.generation.wrapping_add(1);
-            channel.idx = idx(number, slot.generation);
-        }
-        slot.channel = Some(channel);
-        self.offered.push(slots, number);
-        self.counters.reserved = reserved;
-        self.counters.channels = self.counters.channels.saturating_add(1);
-        Some(number)
-    }
-
-    /// Ends a channel, tells its ends where a code is given, and with it hangs up the device.
-    pub(super) fn close_channel(
-        &mut self,
-        number: u32,
-        to_host: Option<Code>,
-        to_device: Option<Code>,
-        out: &mut impl Outbox,
-    ) {
-        let slots = self.channels.as_mut();
-        let Some(channel) = at(slots, number).and_then(|slot| slot.channel.take()) else { return };
-        if channel.offered.is_some() {
-            self.offered.remove(slots, number);
-        }
-        if let Some(LinkSlot { role: Role::Host(host), .. }) = at(self.links.as_mut(), channel.host) {
-            host.channels.remove(slots, number);
-        }
-        self.free_channels.push(slots, number);
-        self.counters.reserved = self.counters.reserved.saturating_sub(channel.reserved());
-        self.counters.channels = self.counters.channels.saturating_sub(1);
-        if let Some(code) = to_host {
-            self.say(channel.host, channel.idx, &Frame::Closed { code }, out);
-        }
-        if let Some(code) = to_device {
-            self.dismiss(channel.device, DEVICE_IDX, code, out);
-        }
-    }
-
-    /// Says why, then hangs up.
-    pub(super) fn dismiss(&mut self, slot: u32, idx: u32, code: Code, out: &mut impl Outbox) {
-        self.say(slot, idx, &Frame::Closed { code }, out);
-        self.hang_up(slot, code, out);
-    }
-
     pub(super) fn hang_up(&mut self, slot: u32, reason: Code, out: &mut impl Outbox) {
         let link = self.id(slot);
         let far = if reason == Code::Superseded { reason } else { Code::Gone };
@@ -412,10 +294,6 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         }
     }
 
-    pub(super) fn channel(&mut self, number: u32) -> Option<&mut Channel> {
-        at(self.channels.as_mut(), number)?.channel.as_mut()
-    }
-
     /// Seconds since 1970.
     pub(super) fn unix(&self, now: Instant) -> u64 {
         self.clock.1.saturating_add(now.since(self.clock.0).as_secs())
@@ -434,63 +312,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         self.idle.push(links, slot);
     }
 
-    /// Forgets a link; the far ends of its channels hear `far`.
-    fn end_link(&mut self, slot: u32, far: Code, out: &mut impl Outbox) {
-        let Some(link) = at(self.links.as_mut(), slot) else { return };
-        match &link.role {
-            Role::Free => return,
-            Role::Greeted { .. } => {}
-            Role::Host(host) => {
-                self.index.remove(self.routes.as_mut(), Key::Route, &host.route_id);
-                for pair_slot in &host.pair_slots {
-                    self.index.remove(self.routes.as_mut(), Key::Pair, &pair_slot.rv_hash);
-                }
-                self.counters.hosts = self.counters.hosts.saturating_sub(1);
-                while let Some(number) = self.first_channel(slot) {
-                    self.close_channel(number, None, Some(far), out);
-                }
-            }
-            Role::Parked(_) => self.parked.remove(self.links.as_mut(), slot),
-            Role::Device { channel } => {
-                let channel = *channel;
-                self.close_channel(channel, Some(far), None, out);
-            }
-        }
-        let links = self.links.as_mut();
-        let Some(link) = at(links, slot) else { return };
-        let role = core::mem::replace(&mut link.role, Role::Free);
-        link.generation = link.generation.wrapping_add(1);
-        if matches!(role, Role::Greeted { .. }) {
-            self.greeted.remove(links, slot);
-        } else {
-            self.idle.remove(links, slot);
-        }
-        self.free_links.push(links, slot);
-        self.counters.links = self.counters.links.saturating_sub(1);
-    }
-
-    fn first_channel(&mut self, slot: u32) -> Option<u32> {
-        match &at(self.links.as_mut(), slot)?.role {
-            Role::Host(host) => host.channels.front(),
-            _ => None,
-        }
-    }
-
-    /// The channel of this number on a link, and whether the link is its host.
-    fn channel_of(&mut self, slot: u32, idx: u32) -> Result<Option<(u32, bool)>, Violation> {
-        let link = at(self.links.as_mut(), slot).ok_or(Violation::Unexpected)?;
-        match link.role {
-            Role::Host(_) => {
-                let number = slot_of(idx, link.mask);
-                let own = self.channel(number).is_some_and(|channel| channel.host == slot && channel.idx == idx);
-                Ok(own.then_some((number, true)))
-            }
-            Role::Device { channel } if idx == DEVICE_IDX => Ok(Some((channel, false))),
-            _ => Err(Violation::Unexpected),
-        }
-    }
-
-    fn live(&self, link: LinkId) -> Option<u32> {
+    pub(super) fn live(&self, link: LinkId) -> Option<u32> {
         let slot = self.links.as_ref().get(link.slot())?;
         (slot.generation == link.generation && !matches!(slot.role, Role::Free)).then_some(link.slot)
     }
@@ -513,7 +335,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
     }
 
     /// What windows may still grow by. A quarter of the budget is kept for new channels.
-    const fn spare_budget(&self) -> u64 {
+    pub(super) const fn spare_budget(&self) -> u64 {
         let growable = self.config.budget.saturating_sub(self.config.budget / 4);
         growable.saturating_sub(self.counters.reserved)
     }
@@ -530,12 +352,6 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             _ => Instant::ZERO,
         }
     }
-
-    fn offered_until(&self, number: u32) -> Instant {
-        let slot = usize::try_from(number).ok().and_then(|number| self.channels.as_ref().get(number));
-        let offered = slot.and_then(|slot| slot.channel).and_then(|channel| channel.offered);
-        offered.map_or(Instant::ZERO, |offered| offered + ACCEPT_TIME)
-    }
 }
 
 impl<L, C, R> fmt::Debug for Switch<L, C, R> {
@@ -545,7 +361,11 @@ impl<L, C, R> fmt::Debug for Switch<L, C, R> {
 }
 
 /// A free slot: one that was given back, else one that was never used.
-fn take_slot<T: super::list::Hooked<QUEUE>>(free: &mut List<QUEUE>, used: &mut u32, slots: &mut [T]) -> Option<u32> {
+pub(super) fn take_slot<T: super::list::Hooked<QUEUE>>(
+    free: &mut List<QUEUE>,
+    used: &mut u32,
+    slots: &mut [T],
+) -> Option<u32> {
     if let Some(slot) = free.pop(slots) {
         return Some(slot);
     }
