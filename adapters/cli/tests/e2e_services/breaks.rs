@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::client::{Http, curl};
-use crate::support::service::{Site, acceptor, canned, raw, read_head};
+use crate::support::service::{Site, acceptor, canned, read_head};
 use crate::support::{World, in_time, within};
 
 /// How long an abort may take to reach the other end.
@@ -47,30 +47,40 @@ async fn a_client_that_leaves_cancels_its_request_at_the_service() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_breaks_off_leaves_no_answer_that_looks_whole() {
-    // A close in the middle of what was announced.
-    let announced = canned(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort").await;
-    let chunked = canned(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n").await;
-    // A reset where only a close would have been the end.
-    let to_the_end = raw(|mut tcp| async move {
-        read_head(&mut tcp).await;
-        tcp.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nshort").await.unwrap();
-        // Whoever got this far has the first part: the reset does not overtake it.
-        let _ = tokio::time::timeout(Duration::from_millis(300), tcp.read_u8()).await;
-        tcp.set_zero_linger().unwrap();
-    })
-    .await;
-    let url = |address| format!("http://{address}");
-    let world =
-        World::start(&[("announced", url(announced)), ("chunked", url(chunked)), ("to-the-end", url(to_the_end))])
-            .await;
-    let device = world.pair().await;
-    for service in ["announced", "chunked", "to-the-end"] {
-        let forward = device.forward(service).await;
-        let broken = curl(&["-i", &forward.url("/")]).await;
-        // 18: partial file, 56: failure in receiving.
-        assert!([18, 56].contains(&broken.code), "{service}: {broken}");
-        assert!(broken.stdout.starts_with("HTTP/1.1 200"), "{service}: {broken}");
+    let (address, mut sockets) = acceptor().await;
+    let world = World::start(&[("web", format!("http://{address}"))]).await;
+    let forward = world.pair().await.forward("web").await;
+    for (answer, reset) in [
+        // A close in the middle of what was announced.
+        ("Content-Length: 100\r\n\r\nshort", false),
+        ("Transfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", false),
+        // A reset where only a close would have been the end.
+        ("Connection: close\r\n\r\nshort", true),
+    ] {
+        let mut client = Http::to(forward.address).await;
+        client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        let mut service = within(sockets.recv()).await.unwrap();
+        read_head(&mut service).await;
+        service.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes()).await.unwrap();
+        assert_eq!(client.head().await.status, 200);
+        let mut part = Vec::new();
+        while !part.ends_with(b"short") {
+            part.push(within(client.read.read_u8()).await.unwrap());
+        }
+        if reset {
+            service.set_zero_linger().unwrap();
+        }
+        drop(service);
+        let (rest, end) = client.rest().await;
+        assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset, "{answer:?}");
+        assert!(rest.is_empty() || rest == b"\r\n", "{answer:?} goes on with {rest:?}");
     }
+
+    // The same for a client that knows HTTP. 18: partial file, 56: failure in receiving.
+    let announced = canned(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort").await;
+    let world = World::start(&[("web", format!("http://{announced}"))]).await;
+    let broken = curl(&[&world.pair().await.forward("web").await.url("/")]).await;
+    assert!([18, 56].contains(&broken.code), "{broken}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
