@@ -14,7 +14,6 @@ use super::session::Session;
 use super::slot::{Slot, State, Talk};
 use super::{CHANNELS, Host};
 use crate::conversation::{Conversation, HOST_STREAMS, Notice};
-use crate::drive::Side;
 use crate::ended::Ended;
 use crate::{LEAST_CREDIT, random};
 

@@ -1,5 +1,10 @@
 //! A host's end of a link: many channels, each with a device.
 
+mod channels;
+mod gate;
+mod session;
+mod slot;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -17,11 +22,6 @@ use crate::drive::{Clock, Side, drive};
 use crate::ended::Ended;
 use crate::pipe::Pipe;
 use crate::pulse::Pulse;
-
-mod channels;
-mod gate;
-mod session;
-mod slot;
 
 pub use gate::{Gate, Known, PairRequest, Registration, Welcome};
 pub(crate) use session::Command;
