@@ -1,5 +1,11 @@
 //! The `homing` program: reads the command line and settings, runs one role or asks a running one, and says how it went.
 //! The roles themselves are libraries; nothing here knows a protocol.
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "the doc comments of arguments are help texts"
+)]
 #![forbid(unsafe_code)]
 
 mod args;
