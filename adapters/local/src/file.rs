@@ -149,10 +149,10 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, FileErro
     serde_json::from_slice(&bytes).map(Some).map_err(|error| FileError::unreadable(path, &error))
 }
 
-/// Replaces a file by a value's JSON, as [`write`] does.
+/// Replaces a file by a value's JSON, as [`write()`] does.
 ///
 /// # Errors
-/// As [`write`], and [`FileError::Unwritable`].
+/// As [`write()`], and [`FileError::Unwritable`].
 pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), FileError> {
     let text = serde_json::to_vec_pretty(value).map_err(|_| FileError::Unwritable { path: path.to_path_buf() })?;
     write(path, &Zeroizing::new(text))
