@@ -7,7 +7,7 @@ use async_tungstenite::tungstenite::Message;
 use futures_util::StreamExt;
 use homing_core::channel::Config;
 use homing_core::crypto::{Identity, PublicKey, Secret};
-use homing_core::handshake::{CheckWords, Exports, HELLO_MAX, Kind, Suite, start};
+use homing_core::handshake::{CheckWords, Exports, Failure, HELLO_MAX, Kind, Suite, parse_failure, start};
 use homing_core::hop::{Capability, Code, DeviceLink, MAX_CONTROL, Purpose, device};
 use homing_core::pairing::{Ticket, parse_link};
 use homing_core::session::{Role, Session};
@@ -109,19 +109,25 @@ impl Rogue {
         }
     }
 
-    /// Connects, with the handshake and nothing more.
+    /// Connects, with the handshake and nothing more. A busy host is asked again when it says so.
     pub async fn shake_hands(&self, own: Params) -> Line {
-        let (mut line, channel) = self.dial().await.unwrap();
-        let psk = Exports::psk(&self.root, self.suite);
-        let kind = Kind::Connect { route: &self.paired.route_id, psk: &psk };
-        let mut hello = [0; HELLO_MAX];
-        let (len, wait) =
-            start(self.suite, kind, &channel, &self.identity, &self.host, own, &mut entropy(), &mut hello).unwrap();
-        line.send_body(&hello[..len]).await.unwrap();
-        let Said::Data(mut reply) = line.event().await else { panic!("no answer to the handshake") };
-        let (keys, _) = wait.read(&mut reply).unwrap();
-        line.session = Some(Session::new(Role::Device, &keys, TokioClock.now()));
-        line
+        loop {
+            let (mut line, channel) = self.dial().await.unwrap();
+            let psk = Exports::psk(&self.root, self.suite);
+            let kind = Kind::Connect { route: &self.paired.route_id, psk: &psk };
+            let (mut hello, rng) = ([0; HELLO_MAX], &mut entropy());
+            let started = start(self.suite, kind, &channel, &self.identity, &self.host, own, rng, &mut hello);
+            let (len, wait) = started.unwrap();
+            line.send_body(&hello[..len]).await.unwrap();
+            let Said::Data(mut reply) = line.event().await else { panic!("no answer to the handshake") };
+            if let Ok(Some((Failure::Busy, retry_ms))) = parse_failure(&reply) {
+                tokio::time::sleep(Duration::from_millis(retry_ms.into())).await;
+                continue;
+            }
+            let (keys, _) = wait.read(&mut reply).unwrap();
+            line.session = Some(Session::new(Role::Device, &keys, TokioClock.now()));
+            return line;
+        }
     }
 
     /// Connects and shows the token; takes the fresh capability.
