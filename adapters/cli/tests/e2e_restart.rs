@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use support::client::{Http, curl, curled};
-use support::service::Site;
+use support::service::{Site, content_hash};
 use support::{Forward, World, in_time, run, until};
 use tokio::io::AsyncReadExt;
 
@@ -170,4 +170,24 @@ async fn a_request_to_stop_is_obeyed_in_order() {
         let socket = world.dir.path().join(role).join("run").join(format!("{role}.sock"));
         until("its socket is gone", Duration::from_secs(1), || !socket.exists()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_download_outlives_a_pause_of_anyone_on_its_way() {
+    const LEN: u64 = 200 << 20;
+    let site = Site::start().await;
+    let world = World::start(&[("web", site.url())]).await;
+    let forward = world.pair().await.forward("web").await;
+    let mut http = Http::to(forward.address).await;
+    let head = http.get(&format!("/bytes/{LEN}")).await;
+    let pauses = async {
+        for process in [&world.relay, &world.host, &forward.process] {
+            process.signal("STOP");
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            process.signal("CONT");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let (got, ()) = tokio::join!(in_time(Duration::from_secs(90), http.body_hash(&head)), pauses);
+    assert_eq!(got, (LEN, content_hash(LEN)));
 }

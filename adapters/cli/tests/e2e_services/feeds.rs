@@ -29,7 +29,7 @@ async fn web_socket(forward: &Forward) -> WebSocketStream<Compat<TcpStream>> {
 /// Texts and bytes, short ones mostly.
 fn message(number: usize) -> Message {
     let len = if number % 1000 == 7 { 100_000 } else { number * 31 % 700 };
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let mut text = format!("{number} ü ");
         text.extend(core::iter::repeat_n('é', len));
         Message::text(text)

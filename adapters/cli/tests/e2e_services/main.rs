@@ -8,6 +8,7 @@ mod feeds;
 mod http;
 mod proxy;
 mod raw;
+mod silence;
 mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
