@@ -121,8 +121,13 @@ async fn silent_channels_do_not_keep_others_out() {
         }
     }
     assert!(silent.len() <= 64 && turned_away > 0, "{} channels, {turned_away} turned away", silent.len());
-    // The host ends each after ten seconds; a device that waits for it gets in.
-    let reached = run(&device.data, &["connect", "nest/echo"]).await;
+    // The host ends each after ten seconds. A device asks for fifteen, and its pauses grow: the second time at the latest
+    // it gets in.
+    let mut reached = run(&device.data, &["connect", "nest/echo"]).await;
+    if reached.code != 0 {
+        assert!(reached.code == 3 && reached.stderr.contains("too many connections"), "{reached}");
+        reached = run(&device.data, &["connect", "nest/echo"]).await;
+    }
     assert_eq!(reached.code, 0, "{reached}");
     for (line, _) in &mut silent {
         assert!(matches!(line.event().await, Said::Over(_)));
