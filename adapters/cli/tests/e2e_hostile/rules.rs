@@ -43,7 +43,7 @@ impl Stage {
     async fn is_well(&mut self, after: &str) {
         soon(after, plain::exchange(&mut self.good, b"still here")).await.unwrap();
         let peak = rss_peak(self.world.host.pid());
-        assert!(peak < 200 << 20, "{after}: the host took {} MiB", peak >> 20);
+        assert!(peak < 320 << 20, "{after}: the host took {} MiB", peak >> 20);
     }
 }
 
@@ -182,7 +182,10 @@ async fn a_device_that_never_reads_costs_little() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let grown = rss_peak(stage.world.host.pid()).saturating_sub(before);
-    eprintln!("six sessions of 200 unread streams took {} MiB", grown >> 20);
+    // What waits at a stream's end that nobody reads: buffers of a fixed size.
+    let each = grown / (6 * 200);
+    eprintln!("six sessions of 200 unread streams took {} MiB, {} KiB each", grown >> 20, each >> 10);
+    assert!(each < 192 << 10);
     let relay = rss_peak(stage.world.relay.pid());
     assert!(relay < 100 << 20, "the relay took {} MiB", relay >> 20);
     drop(lines);
