@@ -7,7 +7,7 @@ use super::connect::{Transport, connect};
 use super::{Service, ServiceError, Stream};
 
 /// Per direction; only what is used of it becomes resident.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 16 * 1024;
 
 pub(super) async fn serve<S: Stream>(mut stream: S, service: &Service) -> Result<(), ServiceError> {
     let mut local = connect(service).await?;
