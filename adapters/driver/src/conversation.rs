@@ -95,6 +95,7 @@ impl Conversation {
         self.scratch.extend_from_slice(record);
         let mut may_open = false;
         let mut discarded = Vec::new();
+        let mut stopped = Vec::new();
         for event in self.channel.handle_input(now, &mut self.scratch)? {
             match event? {
                 Event::Stream(mux::Event::Opened { id, data, fin }) => {
@@ -116,6 +117,7 @@ impl Conversation {
                 Event::Stream(mux::Event::Stopped { id, code }) => {
                     if let Some(pipe) = self.pipes.get(&id) {
                         pipe.fail_outbound(StreamError::Reset(code));
+                        stopped.push(pipe.clone());
                     }
                 }
                 Event::Stream(mux::Event::MayOpen) => may_open = true,
@@ -141,6 +143,10 @@ impl Conversation {
         }
         for (id, len) in discarded {
             self.channel.streams().consumed(id, len, now);
+        }
+        // A release that waited for the last bytes to leave has nothing more to wait for.
+        for pipe in stopped {
+            self.attend(now, &pipe);
         }
         if may_open {
             self.open_waiting(now);
@@ -240,3 +246,7 @@ impl Source for Pipes<'_> {
         taken
     }
 }
+
+#[cfg(test)]
+#[path = "conversation_tests.rs"]
+mod tests;
