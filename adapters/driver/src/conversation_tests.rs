@@ -47,8 +47,7 @@ impl Ends {
         let (direct, config) = ([0; 16], Config::default());
         let (mut hello, mut reply) = ([0; HELLO_MAX], [0; REPLY_MAX]);
         let kind = Kind::Connect { route: &direct, psk: &psk };
-        let (len, wait) =
-            start(Suite::Classic, kind, &direct, &device, host.public(), own, rng, &mut hello).unwrap();
+        let (len, wait) = start(Suite::Classic, kind, &direct, &device, host.public(), own, rng, &mut hello).unwrap();
         let mac1_key = host_mac1_key(host.public());
         let door = Door { identity: &host, mac1_key: &mac1_key, route: &direct, weakest: Suite::Classic };
         let Ok(Knock::Connect(knock)) = hear(door, [], &direct, &mut hello[..len]) else { panic!("no knock") };
