@@ -218,19 +218,25 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
         let shared = shared.clone();
         move || {
             shared.persist(|state| {
+                let replaced = state.by_key(&candidate.key).map(|known| known.id.clone());
                 state.devices.retain(|known| known.key() != candidate.key);
                 let fits = state.devices.len() < MAX_DEVICES;
                 if fits {
                     state.devices.push(device);
                 }
-                fits
+                fits.then_some(replaced)
             })
         }
     })
     .await;
     match stored {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => {
+        Ok(Ok(Some(replaced))) => {
+            // Sessions under the record that is gone could not be found by a revocation.
+            if let Some(old) = replaced {
+                shared.lock().close_sessions(&old, code::SUPERSEDED);
+            }
+        }
+        Ok(Ok(None)) => {
             tracing::warn!("there are {MAX_DEVICES} devices already; revoke one");
             shared.lock().office.roll_back(candidate.ticket);
             return session.close(code::LIMIT);

@@ -113,7 +113,8 @@ impl Gate for LinkGate {
 
     fn incoming(&mut self, visitor: &mut Visitor, stream: Stream) {
         let Visitor::Known { device, .. } = visitor else { return stream.abort(reset::NOT_ALLOWED) };
-        let name = self.shared.lock().device(device).map(|device| device.name.clone()).unwrap_or_default();
+        let name = self.shared.lock().device(device).map(|device| device.name.clone());
+        let Some(name) = name else { return stream.abort(reset::NOT_ALLOWED) };
         let caller = Caller { device_id: device.clone(), device_name: name };
         tokio::spawn(carry(self.shared.clone(), caller, stream.into()));
     }

@@ -158,13 +158,7 @@ impl Shared {
             })??
         };
         let mut inner = self.lock();
-        inner.live.retain(|_, live| {
-            let stays = live.device != gone.id;
-            if !stays {
-                live.session.close(code::REVOKED);
-            }
-            stays
-        });
+        inner.close_sessions(&gone.id, code::REVOKED);
         for registrar in inner.registrars.iter().flatten() {
             for (capability, expiry) in &gone.capabilities {
                 if let Some(capability) = hex::parse(capability) {
@@ -211,6 +205,17 @@ impl Inner {
         self.counter = self.counter.wrapping_add(1);
         self.live.insert(self.counter, Live { device: device.into(), session });
         Ok(self.counter)
+    }
+
+    /// Ends a device's sessions with this code.
+    pub(crate) fn close_sessions(&mut self, device: &str, code: u16) {
+        self.live.retain(|_, live| {
+            let stays = live.device != device;
+            if !stays {
+                live.session.close(code);
+            }
+            stays
+        });
     }
 
     pub(crate) fn device(&mut self, id: &str) -> Option<&mut Device> {

@@ -3,8 +3,9 @@
 
 use core::time::Duration;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use homing_core::channel::Config;
+use homing_core::channel::{Config, code};
 use homing_core::crypto::{Identity, Secret};
 use homing_core::handshake::{CheckWords, Exports, Suite};
 use homing_core::hop::Capability;
@@ -38,7 +39,29 @@ async fn a_device_pairs_once_and_then_reaches_the_service() {
     }
 }
 
+/// A device that pairs again, with its key and while its link lives, gets a new record. What it
+/// opened under the old one must not outlive the revocation of the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_does_not_outlive_its_devices_record() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::start(data.path(), Suite::Classic).await;
+    let dialog = world.host.pair(PairOptions::default()).unwrap();
+    let ticket = parse_link(&dialog.link()).unwrap();
+    let identity = Identity::generate(&mut entropy());
+    let (first, first_ended) = world.pair_with(&ticket, &identity).await;
+    assert_eq!(echo(&first, 10).await, 10);
+    let (second, second_ended) = world.pair_with(&ticket, &identity).await;
+    let ended = timeout(PATIENCE, first_ended).await.expect("the old session ends").unwrap();
+    assert!(matches!(ended, Ended::Closed { code: code::SUPERSEDED, .. }), "{ended}");
+    assert_eq!(echo(&second, 10).await, 10);
+    assert_eq!(world.host.devices().len(), 1);
+    world.host.revoke("test device").await.unwrap();
+    let ended = timeout(PATIENCE, second_ended).await.unwrap().unwrap();
+    assert!(matches!(ended, Ended::Closed { code: code::REVOKED, .. }), "{ended}");
+}
+
 struct World {
+    fresh: Fresh,
     url: RelayUrl,
     host: HostHandle,
 }
@@ -48,6 +71,17 @@ struct Device {
     root: Secret<32>,
     ticket: Ticket,
     paired: Paired,
+}
+
+impl Device {
+    fn intent(&self) -> Intent {
+        Intent::Connect {
+            route: self.paired.route_id,
+            capability: Capability::from_bytes(self.paired.capability.expose()),
+            psk: Exports::psk(&self.root, self.ticket.suite),
+            token: self.paired.token.duplicate(),
+        }
+    }
 }
 
 impl World {
@@ -87,7 +121,7 @@ impl World {
         })
         .await
         .unwrap();
-        Self { url, host: handle }
+        Self { fresh: Fresh::default(), url, host: handle }
     }
 
     async fn pair(&self) -> Device {
@@ -95,7 +129,7 @@ impl World {
         let ticket = parse_link(&dialog.link()).unwrap();
         let secrets = ticket.secrets();
         let identity = Identity::generate(&mut entropy());
-        let (mut ears, mut heard) = Ears::new();
+        let (mut ears, mut heard) = Ears::new(&self.fresh);
         let intent = Intent::Pair {
             ticket: secrets.handshake,
             rendezvous: Secret::new(secrets.rendezvous),
@@ -117,6 +151,31 @@ impl World {
         Device { identity: identity.secret(), root, ticket, paired }
     }
 
+    /// Pairs with this key and leaves the session open.
+    async fn pair_with(&self, ticket: &Ticket, identity: &Identity) -> (Opener, tokio::task::JoinHandle<Ended>) {
+        let secrets = ticket.secrets();
+        let intent = Intent::Pair {
+            ticket: secrets.handshake,
+            rendezvous: Secret::new(secrets.rendezvous),
+            platform: 1,
+            name: "test device".into(),
+        };
+        let (mut ears, mut heard) = Ears::new(&self.fresh);
+        let want = self.call(ticket, identity.duplicate(), intent);
+        let socket = dial(&self.url, &ClientTls::system(), endpoint_config()).await.unwrap();
+        let running = tokio::spawn(async move { call(socket, &TokioClock, want, &mut ears).await });
+        let opener = async {
+            loop {
+                match heard.recv().await {
+                    Some(Heard::Established(opener)) => return opener,
+                    Some(Heard::Paired(..)) => {}
+                    None => panic!("not paired"),
+                }
+            }
+        };
+        (timeout(PATIENCE, opener).await.unwrap(), running)
+    }
+
     fn call(&self, ticket: &Ticket, identity: Identity, intent: Intent) -> Call {
         Call {
             relay: self.url.authority().into(),
@@ -129,15 +188,9 @@ impl World {
     }
 
     async fn connect(&self, device: &Device) -> (Opener, tokio::task::JoinHandle<Ended>) {
-        let intent = Intent::Connect {
-            route: device.paired.route_id,
-            capability: Capability::from_bytes(device.paired.capability.expose()),
-            psk: Exports::psk(&device.root, device.ticket.suite),
-            token: device.paired.token.duplicate(),
-        };
         let identity = Identity::from_secret(&device.identity);
-        let call_spec = self.call(&device.ticket, identity, intent);
-        let (mut ears, mut heard) = Ears::new();
+        let call_spec = self.call(&device.ticket, identity, device.intent());
+        let (mut ears, mut heard) = Ears::new(&self.fresh);
         let socket = dial(&self.url, &ClientTls::system(), endpoint_config()).await.unwrap();
         let running = tokio::spawn(async move { call(socket, &TokioClock, call_spec, &mut ears).await });
         match timeout(PATIENCE, heard.recv()).await.unwrap() {
@@ -170,12 +223,15 @@ enum Heard {
     Paired(Paired, Secret<32>),
 }
 
-struct Ears(mpsc::UnboundedSender<Heard>);
+/// The capability that was given last.
+type Fresh = Arc<Mutex<Option<Secret<45>>>>;
+
+struct Ears(mpsc::UnboundedSender<Heard>, Fresh);
 
 impl Ears {
-    fn new() -> (Self, mpsc::UnboundedReceiver<Heard>) {
+    fn new(fresh: &Fresh) -> (Self, mpsc::UnboundedReceiver<Heard>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
+        (Self(sender, fresh.clone()), receiver)
     }
 }
 
@@ -191,7 +247,9 @@ impl Caller for Ears {
         Ok(())
     }
 
-    fn capability(&mut self, _: &[u8; 45]) {}
+    fn capability(&mut self, fresh: &[u8; 45]) {
+        *self.1.lock().unwrap() = Some(Secret::new(*fresh));
+    }
 }
 
 fn entropy() -> getrandom::rand_core::UnwrapErr<getrandom::SysRng> {
