@@ -99,7 +99,7 @@ impl Gate for LinkGate {
         let live = inner.admit(&id, session)?;
         let capability = (!paired_now).then(|| self.shared.mint(&mut inner, &id));
         drop(inner);
-        self.store(&id, confirm);
+        self.store(confirm);
         tracing::info!(device = id, "device connected");
         *visitor = Visitor::Known { device: id, live: Some(live) };
         Ok(capability)
@@ -134,20 +134,13 @@ impl Gate for LinkGate {
 
 impl LinkGate {
     /// Stores what a connection changed: at once where the pairing is confirmed by it.
-    fn store(&self, id: &str, confirm: bool) {
+    fn store(&self, confirm: bool) {
         if !confirm {
             return; // last seen and capability ids go with the next change or the end
         }
-        let (shared, id) = (self.shared.clone(), id.to_owned());
+        let shared = self.shared.clone();
         tokio::task::spawn_blocking(move || {
-            let capabilities = shared.lock().device(&id).map(|device| device.capabilities.clone()).unwrap_or_default();
-            let stored = shared.persist(|state| {
-                if let Some(device) = state.devices.iter_mut().find(|device| device.id == id) {
-                    device.confirmed = true;
-                    device.capabilities = capabilities;
-                }
-            });
-            if let Err(error) = stored {
+            if let Err(error) = shared.persist(|_| ()) {
                 tracing::error!(%error, "cannot store that the device confirmed its pairing");
             }
         });

@@ -167,6 +167,17 @@ impl State {
         Err(DeviceError::Unknown(name.into()))
     }
 
+    /// Takes over what was noticed of devices in memory only, and is not worth a write of its own.
+    pub(crate) fn learn(&mut self, noticed: &Self) {
+        for device in &mut self.devices {
+            if let Some(known) = noticed.devices.iter().find(|known| known.id == device.id) {
+                device.last_seen = device.last_seen.max(known.last_seen);
+                device.confirmed |= known.confirmed;
+                device.capabilities.clone_from(&known.capabilities);
+            }
+        }
+    }
+
     /// Forgets devices that never confirmed their pairing.
     pub(crate) fn tidy(&mut self) {
         let now = unix_now();

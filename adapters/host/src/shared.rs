@@ -121,18 +121,15 @@ impl Shared {
     /// Changes the state on disk, then in memory. Blocks on the disk.
     pub(crate) fn persist<R>(&self, change: impl FnOnce(&mut State) -> R) -> Result<R, StoreError> {
         let mut vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen: Vec<_> =
-            self.lock().state.devices.iter().map(|device| (device.id.clone(), device.last_seen)).collect();
-        let (result, state) = vault.update(|state| {
-            for (id, last_seen) in seen {
-                if let Some(device) = state.devices.iter_mut().find(|device| device.id == id) {
-                    device.last_seen = last_seen.max(device.last_seen);
-                }
-            }
+        let (result, mut state) = vault.update(|state| {
+            state.learn(&self.lock().state);
             state.tidy();
             change(state)
         })?;
-        self.lock().state = state;
+        let mut inner = self.lock();
+        // Once more: sessions began and ended while the disk was busy.
+        state.learn(&inner.state);
+        inner.state = state;
         Ok(result)
     }
 

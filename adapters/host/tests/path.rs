@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use homing_core::channel::{Config, code};
 use homing_core::crypto::{Identity, Secret};
 use homing_core::handshake::{CheckWords, Exports, Suite};
-use homing_core::hop::Capability;
+use homing_core::hop::{Capability, Code};
 use homing_core::pairing::{Ticket, parse_link};
 use homing_driver::device::{Call, Caller, Intent, Opener, call};
 use homing_driver::{Ended, Paired};
@@ -58,6 +58,29 @@ async fn a_session_does_not_outlive_its_devices_record() {
     world.host.revoke("test device").await.unwrap();
     let ended = timeout(PATIENCE, second_ended).await.unwrap().unwrap();
     assert!(matches!(ended, Ended::Closed { code: code::REVOKED, .. }), "{ended}");
+}
+
+/// The capability of a device's latest session is in no record yet when the device is revoked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_relay_turns_away_what_a_revoked_device_got_last() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::start(data.path(), Suite::Classic).await;
+    let mut device = world.pair().await;
+    for _ in 0..2 {
+        let (opener, running) = world.connect(&device).await;
+        assert_eq!(echo(&opener, 10).await, 10);
+        opener.close();
+        timeout(PATIENCE, running).await.unwrap().unwrap();
+        device.paired.capability = world.fresh.lock().unwrap().take().expect("each session brings one");
+    }
+    world.host.rename("test device", "renamed").await.unwrap();
+    world.host.revoke("renamed").await.unwrap();
+    let mut ended = Ended::Asked;
+    // The first of them may be faster than the host's word to the relay.
+    for _ in 0..4 {
+        ended = world.call_until_it_ends(&device).await;
+    }
+    assert!(matches!(ended, Ended::Hop(Code::Denied)), "{ended}");
 }
 
 struct World {
@@ -174,6 +197,14 @@ impl World {
             }
         };
         (timeout(PATIENCE, opener).await.unwrap(), running)
+    }
+
+    /// A call that is not to succeed.
+    async fn call_until_it_ends(&self, device: &Device) -> Ended {
+        let (mut ears, _heard) = Ears::new(&self.fresh);
+        let want = self.call(&device.ticket, Identity::from_secret(&device.identity), device.intent());
+        let socket = dial(&self.url, &ClientTls::system(), endpoint_config()).await.unwrap();
+        timeout(PATIENCE, call(socket, &TokioClock, want, &mut ears)).await.unwrap()
     }
 
     fn call(&self, ticket: &Ticket, identity: Identity, intent: Intent) -> Call {
