@@ -180,7 +180,8 @@ impl Shared {
 
     pub(crate) fn set_enabled(&self, enabled: bool) -> Result<(), StoreError> {
         self.persist(|state| state.enabled = enabled)?;
-        self.enabled.send_replace(enabled);
+        // Links begin anew where this changes; they stay where it does not.
+        self.enabled.send_if_modified(|known| core::mem::replace(known, enabled) != enabled);
         Ok(())
     }
 

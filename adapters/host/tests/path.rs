@@ -83,6 +83,21 @@ async fn the_relay_turns_away_what_a_revoked_device_got_last() {
     assert!(matches!(ended, Ended::Hop(Code::Denied)), "{ended}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn enabling_what_is_enabled_disturbs_nobody() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::start(data.path(), Suite::Classic).await;
+    let device = world.pair().await;
+    let (opener, running) = world.connect(&device).await;
+    world.host.set_enabled(true).await.unwrap();
+    // A second device takes longer to pair than a link takes to end.
+    world.pair().await;
+    assert!(!running.is_finished());
+    assert_eq!(echo(&opener, 10).await, 10);
+    world.host.set_enabled(false).await.unwrap();
+    timeout(PATIENCE, running).await.expect("disabling ends it").unwrap();
+}
+
 struct World {
     fresh: Fresh,
     url: RelayUrl,
