@@ -147,8 +147,12 @@ impl Shared {
     /// this returns, nothing that it sends is opened any more. Blocks on the disk.
     pub(crate) fn revoke(&self, id: &str) -> Result<(), DeviceError> {
         let gone: Device = {
-            let given = self.lock().state.find(id)?;
-            let id = self.lock().state.devices.get(given).map(|device| device.id.clone()).unwrap_or_default();
+            // The whole id first: a name may come to mean another device while the disk is waited for.
+            let id = {
+                let inner = self.lock();
+                let place = inner.state.find(id)?;
+                inner.state.devices.get(place).map(|device| device.id.clone()).unwrap_or_default()
+            };
             self.persist(|state| {
                 let place = state.find(&id)?;
                 Ok::<_, DeviceError>(state.devices.remove(place))
