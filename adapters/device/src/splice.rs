@@ -7,6 +7,7 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
 
+use homing_core::mux::reset::CANCELLED;
 use homing_tokio::TunnelStream;
 use rustix::net::Shutdown;
 use rustix::net::sockopt::set_socket_linger;
@@ -89,7 +90,14 @@ pub(crate) async fn splice(tcp: TcpStream, mut stream: TunnelStream) -> io::Resu
         })
         .await
     };
-    let unwanted = carried?;
+    let unwanted = match carried {
+        Ok(unwanted) => unwanted,
+        Err(error) => {
+            // Dropped, it would still deliver what the client had finished before it left.
+            stream.abort(CANCELLED);
+            return Err(error);
+        }
+    };
     set_socket_linger(&tcp, None)?;
     if unwanted {
         drop(stream);

@@ -1,10 +1,12 @@
 //! Two conversations joined by nothing but their records.
 
-use core::task::{Context, Waker};
+use core::task::{Context, Poll, Waker};
+use std::io::ErrorKind;
 
 use homing_core::channel::{Config, token_hash};
 use homing_core::crypto::{Identity, Psk};
 use homing_core::handshake::{Door, HELLO_MAX, Kind, Knock, REPLY_MAX, Suite, hear, host_mac1_key, start};
+use homing_core::mux::reset;
 use homing_core::wire::Params;
 
 use super::*;
@@ -28,6 +30,22 @@ fn a_finished_stream_that_the_peer_wants_no_more_of_is_over() {
     drop(reader);
     ends.settle();
     assert_eq!(ends.streams(), [0, 0]);
+}
+
+#[test]
+fn an_abort_does_not_wait_for_what_was_finished() {
+    let mut ends = Ends::new();
+    let (mut near, mut far) = ends.stream();
+    write(&mut near, MUCH);
+    ends.settle();
+    write(&mut near, MUCH);
+    near.finish().unwrap();
+    near.abort(reset::CANCELLED);
+    ends.settle();
+    let mut buf = vec![0; MUCH];
+    let read = far.poll_read(&mut Context::from_waker(Waker::noop()), &mut buf);
+    assert!(matches!(read, Poll::Ready(Err(error)) if error.kind() == ErrorKind::ConnectionReset));
+    assert_eq!(ends.streams(), [0, 1]);
 }
 
 struct End {

@@ -151,6 +151,13 @@ impl Pipe {
         Ok(())
     }
 
+    /// Takes back what was written, and the end, as far as they have not left.
+    pub(crate) fn discard(&self) {
+        let mut state = self.lock();
+        state.outbound = VecDeque::new();
+        state.finished = false;
+    }
+
     pub(crate) fn release(self: &Arc<Self>, code: u16) {
         let mut state = self.lock();
         if state.released.is_none() {

@@ -25,9 +25,11 @@ impl Stream {
         Self { pipe, code: reset::CANCELLED }
     }
 
-    /// Lets go of the stream with this code, of [`homing_core::mux::reset`] or from 256 on.
+    /// Lets go of the stream with this code, of [`homing_core::mux::reset`] or from 256 on. What
+    /// has not left yet never does, closed or not.
     pub fn abort(mut self, code: u16) {
         self.code = code;
+        self.pipe.discard();
     }
 
     /// From now on, dropping the stream before its end lets go of it with this code.
