@@ -6,6 +6,7 @@ use std::sync::Arc;
 use homing_core::backoff::Backoff;
 use homing_core::channel::Config;
 use homing_core::crypto::Identity;
+use homing_core::hop::Code;
 use homing_driver::host::{Registration, serve};
 use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
@@ -15,6 +16,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::gate::LinkGate;
 use crate::shared::Shared;
+
+/// Why a link stays down until a person does something.
+const SUPERSEDED: &str = "another host with the same key has taken over at this relay: stop one of them, then \
+    `homing host disable` and `homing host enable` here, or start this one anew";
 
 /// What a link is doing.
 #[derive(Clone, Debug)]
@@ -80,8 +85,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
             continue;
         }
         status(&shared, relay, |status| status.enter("connecting"));
-        let error = tokio::select! {
-            error = attempt(&shared, relay) => error,
+        let lost = tokio::select! {
+            lost = attempt(&shared, relay) => lost,
             _ = enabled.changed() => {
                 leave(&shared, relay);
                 continue;
@@ -94,15 +99,27 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
             }
             inner.links.get_mut(relay).is_some_and(|status| core::mem::take(&mut status.proved))
         };
+        if lost.superseded {
+            // Two hosts with one key would take the route from each other for ever (protocol 12.2).
+            tracing::error!(relay = shared.relays.get(relay).map(RelayUrl::authority), "{SUPERSEDED}");
+            status(&shared, relay, |status| {
+                status.enter("superseded");
+                status.last_error = Some(SUPERSEDED.into());
+            });
+            if enabled.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
         let now = TokioClock.now();
-        if let Some(since) = error.1.filter(|_| proved) {
+        if let Some(since) = lost.began.filter(|_| proved) {
             backoff.proved(since);
         }
         let delay = backoff.failed(now, &mut crate::random());
-        tracing::warn!(relay = shared.relays.get(relay).map(RelayUrl::authority), error = error.0, retry = ?delay, "link lost");
+        tracing::warn!(relay = shared.relays.get(relay).map(RelayUrl::authority), error = lost.why, retry = ?delay, "link lost");
         status(&shared, relay, |status| {
             status.enter("waiting");
-            status.last_error = Some(error.0.clone());
+            status.last_error = Some(lost.why.clone());
             status.retry_at = Some(Instant::now() + delay);
         });
         tokio::select! {
@@ -112,12 +129,27 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
     }
 }
 
-/// One life of a link: why it ended, and when it began to be served.
-async fn attempt(shared: &Arc<Shared>, relay: usize) -> (String, Option<homing_core::Instant>) {
-    let Some(url) = shared.relays.get(relay) else { return ("no such relay".into(), None) };
+/// What became of a link.
+struct Lost {
+    why: String,
+    /// When it began to be served.
+    began: Option<homing_core::Instant>,
+    /// Another link of the same host took its place.
+    superseded: bool,
+}
+
+impl Lost {
+    fn before_it_began(why: impl ToString) -> Self {
+        Self { why: why.to_string(), began: None, superseded: false }
+    }
+}
+
+/// One life of a link.
+async fn attempt(shared: &Arc<Shared>, relay: usize) -> Lost {
+    let Some(url) = shared.relays.get(relay) else { return Lost::before_it_began("no such relay") };
     let socket = match dial(url, &shared.tls, endpoint_config()).await {
         Ok(socket) => socket,
-        Err(error) => return (error.to_string(), None),
+        Err(error) => return Lost::before_it_began(error),
     };
     let (current, previous) = {
         let inner = shared.lock();
@@ -134,7 +166,8 @@ async fn attempt(shared: &Arc<Shared>, relay: usize) -> (String, Option<homing_c
     let mut gate = LinkGate { shared: shared.clone(), relay };
     let began = TokioClock.now();
     let ended: Ended = serve(socket, &TokioClock, registration, &mut gate).await;
-    (ended.to_string(), Some(began))
+    let superseded = matches!(ended, Ended::Hop(Code::Superseded));
+    Lost { why: ended.to_string(), began: Some(began), superseded }
 }
 
 /// Takes the relay's registrar away; dropping the attempt hung up.

@@ -98,6 +98,40 @@ async fn enabling_what_is_enabled_disturbs_nobody() {
     timeout(PATIENCE, running).await.expect("disabling ends it").unwrap();
 }
 
+/// Two hosts with one key, as a copied directory makes them, do not take turns for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_another_replaced_stays_away() {
+    let (data, copied) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let world = World::start(data.path(), Suite::Classic).await;
+    let device = world.pair().await;
+    for file in [homing_host::registry::STATE_FILE, homing_host::registry::KEY_FILE] {
+        std::fs::copy(data.path().join(file), copied.path().join(file)).unwrap();
+    }
+    let copy = start_host(copied.path(), &world.url, Suite::Classic).await;
+    let state = |host: &HostHandle| host.status()["links"][0]["state"].clone();
+    timeout(PATIENCE, async {
+        while state(&world.host) != "superseded" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the first one gives way");
+    assert_eq!(state(&copy), "connected");
+    let (opener, _running) = world.connect(&device).await;
+    assert_eq!(echo(&opener, 10).await, 10);
+    // A person decides otherwise.
+    world.host.set_enabled(false).await.unwrap();
+    world.host.set_enabled(true).await.unwrap();
+    timeout(PATIENCE, async {
+        while state(&copy) != "superseded" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("the copy gives way");
+    assert_eq!(state(&world.host), "connected");
+}
+
 struct World {
     fresh: Fresh,
     url: RelayUrl,
@@ -128,38 +162,8 @@ impl World {
         let relay = Relay::bind(config).await.unwrap();
         let url: RelayUrl = format!("ws://{}", relay.local_addr()).parse().unwrap();
         tokio::spawn(relay.run(core::future::pending()));
-        let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let exposed = format!("echo=tcp://{}", service.local_addr().unwrap()).parse().unwrap();
-        tokio::spawn(async move {
-            loop {
-                let (mut tcp, _) = service.accept().await.unwrap();
-                tokio::spawn(async move {
-                    let (mut read, mut write) = tcp.split();
-                    let _ = tokio::io::copy(&mut read, &mut write).await;
-                    let _ = write.shutdown().await;
-                });
-            }
-        });
-        let host = Host::open(HostConfig {
-            data: data.into(),
-            name: "test host".into(),
-            relays: vec![url.clone()],
-            exposed: vec![exposed],
-            relay_key: None,
-            tls: ClientTls::system(),
-            suite,
-        })
-        .unwrap();
-        let handle = host.handle();
-        tokio::spawn(host.run(core::future::pending()));
-        timeout(PATIENCE, async {
-            while !handle.is_reachable() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
-        .unwrap();
-        Self { fresh: Fresh::default(), url, host: handle }
+        let host = start_host(data, &url, suite).await;
+        Self { fresh: Fresh::default(), url, host }
     }
 
     async fn pair(&self) -> Device {
@@ -244,6 +248,42 @@ impl World {
             _ => panic!("not established: {:?}", running.await),
         }
     }
+}
+
+/// A host that exposes an echo service.
+async fn start_host(data: &Path, relay: &RelayUrl, suite: Suite) -> HostHandle {
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let exposed = format!("echo=tcp://{}", service.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut tcp, _) = service.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (mut read, mut write) = tcp.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            });
+        }
+    });
+    let host = Host::open(HostConfig {
+        data: data.into(),
+        name: "test host".into(),
+        relays: vec![relay.clone()],
+        exposed: vec![exposed],
+        relay_key: None,
+        tls: ClientTls::system(),
+        suite,
+    })
+    .unwrap();
+    let handle = host.handle();
+    tokio::spawn(host.run(core::future::pending()));
+    timeout(PATIENCE, async {
+        while !handle.is_reachable() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    handle
 }
 
 /// Sends `len` bytes to the echo service and counts those that come back unchanged.
