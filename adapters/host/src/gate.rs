@@ -8,7 +8,7 @@ use homing_core::channel::code;
 use homing_core::handshake::{self, ChannelId, ConnectKnock, Door, Exports, Knock, PairKnock, Suite, hear};
 use homing_core::hop::Capability;
 use homing_core::mux::reset;
-use homing_core::pairing::TicketState;
+use homing_core::pairing::{TicketId, TicketState};
 use homing_driver::host::{Gate, Known, PairRequest, Registrar, Session};
 use homing_driver::{Clock, Stream};
 use homing_local::clock::unix_now;
@@ -27,6 +27,8 @@ const NAMING_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct LinkGate {
     pub(crate) shared: Arc<Shared>,
     pub(crate) relay: usize,
+    /// The ticket that the last first message was opened with.
+    pub(crate) heard: Option<TicketId>,
 }
 
 /// The device at the other end of a channel.
@@ -63,7 +65,12 @@ impl Gate for LinkGate {
             route: &self.shared.route_id,
             weakest: Suite::Classic, // each device's record says what it must not fall below
         };
-        hear(door, self.shared.lock().office.live(now), channel, hello)
+        let mut inner = self.shared.lock();
+        let knock = hear(door, inner.office.live(now), channel, hello)?;
+        if let Knock::Pair(knock) = &knock {
+            self.heard = inner.office.id_at(knock.ticket());
+        }
+        Ok(knock)
     }
 
     fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Visitor)> {
@@ -75,6 +82,10 @@ impl Gate for LinkGate {
 
     fn pairing(&mut self, now: Instant, knock: &PairKnock) -> Option<Visitor> {
         let mut inner = self.shared.lock();
+        // Tickets come and go between the calls, and the knock tells its place only.
+        if inner.office.id_at(knock.ticket()) != self.heard.take() {
+            return None;
+        }
         let ticket = inner.office.knock(knock.ticket(), knock.peer(), now).ok()?;
         let again = inner.office.state(ticket) == Some(TicketState::Consumed(*knock.peer()));
         if !again && inner.state.by_key(knock.peer()).is_some() {
@@ -175,3 +186,7 @@ async fn read_name(stream: &mut TunnelStream) -> std::io::Result<String> {
     stream.read_exact(&mut name).await?;
     String::from_utf8(name).map_err(|_| std::io::ErrorKind::InvalidData.into())
 }
+
+#[cfg(test)]
+#[path = "gate_tests.rs"]
+mod tests;

@@ -163,7 +163,7 @@ async fn attempt(shared: &Arc<Shared>, relay: usize) -> Lost {
         operator_key: shared.relay_key.clone(),
         config: Config::default(),
     };
-    let mut gate = LinkGate { shared: shared.clone(), relay };
+    let mut gate = LinkGate { shared: shared.clone(), relay, heard: None };
     let began = TokioClock.now();
     let ended: Ended = serve(socket, &TokioClock, registration, &mut gate).await;
     let superseded = matches!(ended, Ended::Hop(Code::Superseded));

@@ -130,6 +130,12 @@ impl Office {
         self.entries.iter().map(|entry| (entry.suite, &entry.secrets.handshake))
     }
 
+    /// The ticket at `index` of [`live`](Self::live), until any ticket comes or goes.
+    #[must_use]
+    pub fn id_at(&self, index: usize) -> Option<TicketId> {
+        self.entries.get(index).map(|entry| entry.id)
+    }
+
     /// Counts a handshake under the ticket at `index` of [`live`](Self::live), by the device with
     /// this key, and names the ticket. One handshake too many cancels it.
     ///
