@@ -10,6 +10,7 @@ use homing_core::pairing::{self, Flags, Refused, TICKET_LIFE, Ticket, TicketId, 
 use homing_driver::Clock;
 use homing_driver::host::{PairRequest, Session, Welcome};
 use homing_local::clock::unix_now;
+use homing_local::hex;
 use homing_tokio::TokioClock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -202,8 +203,10 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
         tracing::info!(%refused, "pairing refused");
         return session.close(code::TICKET_USED);
     }
-    let token = Secret::<40>::random(&mut crate::random());
-    let id = token.expose().first_chunk::<8>().copied().unwrap_or_default();
+    // A device that pairs again, since it did not hear of the end, keeps the id that it was shown by.
+    let known = shared.lock().state.by_key(&candidate.key).and_then(|device| hex::parse::<8>(&device.id));
+    let id = *known.unwrap_or_else(|| Secret::random(&mut crate::random())).expose();
+    let token = token_of(id);
     let device = Device::new(
         id,
         name.clone(),
@@ -258,6 +261,15 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
     if let Some(dialog) = dialog {
         let _ = dialog.try_send(PairEvent::Paired { id: text_id, name });
     }
+}
+
+/// A fresh bearer token: the device's id, then a secret (protocol 11.1).
+fn token_of(id: [u8; 8]) -> Secret<40> {
+    let mut token = [0; 40];
+    let (head, tail) = token.split_at_mut(id.len());
+    head.copy_from_slice(&id);
+    tail.copy_from_slice(Secret::<32>::random(&mut crate::random()).expose());
+    Secret::new(token)
 }
 
 async fn confirm(dialog: Option<&mpsc::Sender<PairEvent>>, request: &PairRequest, session: &Session) -> bool {

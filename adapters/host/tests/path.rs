@@ -132,6 +132,25 @@ async fn a_host_that_another_replaced_stays_away() {
     assert_eq!(state(&world.host), "connected");
 }
 
+/// A device that did not hear the end of its pairing pairs again, and is the same device.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pairing_again_with_the_same_key_keeps_the_device() {
+    let data = tempfile::tempdir().unwrap();
+    let world = World::start(data.path(), Suite::Classic).await;
+    let dialog = world.host.pair(PairOptions::default()).unwrap();
+    let ticket = parse_link(&dialog.link()).unwrap();
+    let identity = Identity::generate(&mut entropy());
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let (opener, _running) = world.pair_with(&ticket, &identity).await;
+        assert_eq!(echo(&opener, 10).await, 10);
+        let devices = world.host.devices();
+        assert_eq!(devices.len(), 1);
+        ids.push(devices[0]["id"].clone());
+    }
+    assert_eq!(ids[0], ids[1]);
+}
+
 struct World {
     fresh: Fresh,
     url: RelayUrl,
