@@ -53,3 +53,52 @@ fn nonce(counter: u64) -> Nonce {
     bytes[4..].copy_from_slice(&counter.to_le_bytes());
     Nonce::assume_unique_for_key(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use homing_core::crypto::Portable;
+
+    use super::*;
+
+    /// Which of the two a peer runs must not show: same bytes, same refusals.
+    #[test]
+    fn ring_and_portable_are_one_cipher() {
+        let mut cases = 0_u64;
+        for len in (0..=300).chain((301..16_384).step_by(509)).chain([16_383, 16_384]) {
+            let mut random = vec![0; 32 + 40 + len];
+            getrandom::fill(&mut random).unwrap();
+            let (key, rest) = random.split_first_chunk::<32>().unwrap();
+            let (ad, plain) = rest.split_at(40);
+            let ad = &ad[..len % 41];
+            let (ring, portable) = (Ring::new(&Secret::new(*key)), Portable::new(&Secret::new(*key)));
+            for counter in [0, u64::from(u32::MAX), u64::MAX - 1, cases << 32 | cases] {
+                let mut ours = plain.to_vec();
+                let tag = ring.seal(counter, ad, &mut ours);
+                ours.extend(tag);
+                let mut theirs = plain.to_vec();
+                let tag = portable.seal(counter, ad, &mut theirs);
+                theirs.extend(tag);
+                assert_eq!(ours, theirs, "{len} bytes, counter {counter}");
+
+                let mut forged = ours.clone();
+                let at = (cases as usize * 31) % forged.len();
+                forged[at] ^= 1;
+                assert_eq!(ring.open(counter, ad, &mut forged.clone()), Err(Forged), "byte {at} of {len}");
+                assert_eq!(portable.open(counter, ad, &mut forged), Err(Forged), "byte {at} of {len}");
+                assert_eq!(ring.open(counter ^ 1, ad, &mut ours.clone()), Err(Forged));
+                assert_eq!(ring.open(counter, b"other", &mut ours.clone()), Err(Forged));
+
+                ring.open(counter, ad, &mut theirs).unwrap();
+                portable.open(counter, ad, &mut ours).unwrap();
+                assert!(ours.starts_with(plain) && theirs.starts_with(plain));
+                cases += 1;
+            }
+        }
+        assert!(cases > 1300, "{cases}");
+        for short in 0..TAG_LEN {
+            assert_eq!(Ring::new(&Secret::new([7; 32])).open(0, b"", &mut vec![0; short]), Err(Forged));
+        }
+    }
+}
