@@ -40,11 +40,11 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             }
             Frame::Reset { id, code, size } => self.handle_reset(now, id, code, size),
             Frame::Stop { id, code } => {
-                self.pace.spend(now)?;
                 let Some(stream) = self.known(now, id)? else {
                     return Ok(None);
                 };
                 if stream.sending != Sending::Open {
+                    self.pace.spend(now)?;
                     return Ok(None);
                 }
                 stream.sending = Sending::Reset(code);
@@ -111,9 +111,13 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         code: u16,
         size: u64,
     ) -> Result<Option<Event<'b>>, Violation> {
-        self.pace.spend(now)?;
         let opened = self.open_by_peer(now, id)?;
         let round_trip = self.round_trip();
+        // One that this side let go of is the answer to its STOP; others make work and cost nothing.
+        let answers = self.known(now, id)?.is_some_and(|stream| stream.released);
+        if !answers {
+            self.pace.spend(now)?;
+        }
         let Some(stream) = self.known(now, id)? else {
             return Ok(None);
         };

@@ -132,7 +132,9 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     fn streams_credit(&self) -> Option<u32> {
         let target = self.peer_over.saturating_add(self.max_streams.into()).min(MAX_IDS);
         let owed = target.saturating_sub(self.peer_limit);
-        (owed > 0 && owed >= u32::from(self.max_streams) / 4).then_some(target)
+        // In quarters, yet never so that long-lived streams keep the peer from what it was promised.
+        let is_due = owed >= u32::from(self.max_streams) / 4 || self.peer_opened >= self.peer_limit;
+        (owed > 0 && is_due).then_some(target)
     }
 }
 
