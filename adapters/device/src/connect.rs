@@ -33,24 +33,20 @@ pub async fn connect(
     let forward = async move {
         let mut buf = vec![0; BUFFER];
         loop {
-            match input.read(&mut buf).await {
-                Ok(len) if len > 0 => {
-                    // A service that wants no more may still have something to say.
-                    if to.write_all(buf.get(..len).unwrap_or_default()).await.is_err() {
-                        break;
-                    }
-                }
-                _ => break,
+            let len = input.read(&mut buf).await?;
+            // A service that wants no more may still have something to say.
+            if len == 0 || to.write_all(buf.get(..len).unwrap_or_default()).await.is_err() {
+                return Ok::<_, DeviceError>(to);
             }
         }
-        to
     };
     let up = async {
-        let (is_http, mut to) = tokio::join!(is_http, forward);
+        let (is_http, to) = tokio::join!(is_http, forward);
+        let mut to = to?; // input that broke off is no end: the stream is reset
         if !is_http {
             let _ = to.shutdown().await;
         }
-        core::future::pending::<core::convert::Infallible>().await
+        core::future::pending::<Result<core::convert::Infallible, DeviceError>>().await
     };
     let down = async {
         let mut buf = vec![0; BUFFER];
@@ -64,7 +60,10 @@ pub async fn connect(
         }
     };
     tokio::select! {
-        never = up => match never {},
+        broken = up => match broken {
+            Ok(never) => match never {},
+            Err(error) => Err(error),
+        },
         ended = down => ended,
     }
 }

@@ -198,13 +198,20 @@ impl Conversation {
 
     /// The link is gone: every stream hears of it, nothing more is said.
     pub(crate) fn end(&mut self) {
-        self.cut();
+        self.fail_all(false);
         self.channel.abandon();
     }
 
-    /// Every stream hears that the session is over.
+    /// Every stream hears that this side ended the session; what came before is not to be used.
     pub(crate) fn cut(&mut self) {
+        self.fail_all(true);
+    }
+
+    fn fail_all(&mut self, discard: bool) {
         for pipe in self.pipes.drain().map(|(_, pipe)| pipe).chain(self.waiting.drain(..)) {
+            if discard {
+                pipe.discard_inbound();
+            }
             pipe.fail_inbound(StreamError::Lost);
             pipe.fail_outbound(StreamError::Lost);
         }

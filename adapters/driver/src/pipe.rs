@@ -1,6 +1,7 @@
 //! A stream's two byte queues, between the application and the loop. Bounded on both sides: what
 //! is to be sent by [`SEND_MAX`], what was received by the credit that was granted for it.
 
+use core::fmt;
 use core::task::{Context, Poll, Waker};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -67,7 +68,7 @@ pub(crate) struct Pipe {
     conversation: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     id: Option<StreamId>,
     rung: bool,
@@ -82,6 +83,13 @@ struct State {
     writer: Option<Waker>,
     wants: bool,
     released: Option<u16>,
+}
+
+// What passes through is nobody's business.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Pipe {
@@ -228,6 +236,15 @@ impl Pipe {
             }
         }
         wake(state.reader.take(), state);
+    }
+
+    /// Drops what has arrived and was not read; its end must not look like one then.
+    pub(crate) fn discard_inbound(&self) {
+        let mut state = self.lock();
+        if !state.inbound.is_empty() {
+            state.inbound = VecDeque::new();
+            state.inbound_end = Some(Err(StreamError::Lost));
+        }
     }
 
     /// Nobody takes what is to be sent any more.

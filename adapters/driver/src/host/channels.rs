@@ -186,6 +186,10 @@ impl<G: Gate> Host<'_, G> {
         let slot = self.channels.get_mut(&idx)?;
         match &mut slot.state {
             State::AwaitHello => None,
+            State::Reply(_, talk) if talk.conversation.channel_ref().is_over() => {
+                self.drop_channel(idx, Code::Timeout);
+                None
+            }
             State::Reply(message, _) | State::Leaving(message, _) => {
                 let len = message.len();
                 let room = out.get_mut(..DATA_HEADER_LEN.saturating_add(len))?;
