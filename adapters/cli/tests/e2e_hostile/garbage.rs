@@ -222,7 +222,7 @@ async fn wrong_proofs_take_nobodys_place() {
         assert_eq!(code, if forge { Some(8) } else { None });
         if !forge {
             // The host's own link was replaced; it says so, and does not fight for its place.
-            stage.world.host.logged("link lost").await;
+            stage.world.host.logged("another host").await;
         } else {
             stage.is_well("a wrong proof").await;
         }
