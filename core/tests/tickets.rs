@@ -10,9 +10,10 @@ use homing_core::Instant;
 use homing_core::channel::token_hash;
 use homing_core::crypto::{Identity, PROTO, PublicKey, Secret, extract, same};
 use homing_core::handshake::Suite;
+use homing_core::hop::rv_hash;
 use homing_core::pairing::{
     BODY_MAX, CHECK_LEN, Commit, Flags, LinkError, MAX_HANDSHAKES, MAX_TICKETS, Office, Refused, TICKET_LIFE, Ticket,
-    TicketError, TicketState, parse_link, rendezvous_hash,
+    TicketError, TicketState, parse_link,
 };
 use homing_core::wire::Writer;
 use serde_json::Value;
@@ -86,7 +87,7 @@ fn ticket_secrets_are_those_of_the_reference() {
         assert_eq!(secrets.handshake.psk.expose(), &array(&case["psk"]));
         assert_eq!(secrets.handshake.mac1_key.expose(), &array(&case["mac1_key"]));
         assert_eq!(secrets.rendezvous, array::<16>(&case["rendezvous"]));
-        assert_eq!(rendezvous_hash(&secrets.rendezvous), array::<16>(&case["rv_hash"]));
+        assert_eq!(rv_hash(&secrets.rendezvous), array::<16>(&case["rv_hash"]));
         let prk = extract(b"homing-1 ticket", &[&hex(&case["secret"])]);
         assert_eq!(prk.expose(), &array(&case["prk"]));
     }
@@ -319,7 +320,7 @@ fn the_office_shows_what_was_issued() {
     assert_eq!(ids.map(|id| office.confirms(id)), [false, true]);
     let secrets = [plain.secrets(), confirmed.secrets()];
     let slots: Vec<_> = office.slots(at(0)).map(|(hash, _)| hash).collect();
-    assert_eq!(slots, secrets.each_ref().map(|s| rendezvous_hash(&s.rendezvous)));
+    assert_eq!(slots, secrets.each_ref().map(|s| rv_hash(&s.rendezvous)));
     for ((suite, live), secrets) in office.live(at(0)).zip(&secrets) {
         assert_eq!(suite, Suite::Hybrid);
         assert!(same(&live.hash, &secrets.handshake.hash) && live.psk.same(&secrets.handshake.psk));

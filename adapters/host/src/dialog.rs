@@ -6,7 +6,8 @@ use std::sync::Arc;
 use homing_core::channel::{CONFIRM_TIME, code};
 use homing_core::crypto::{PublicKey, Secret};
 use homing_core::handshake::Suite;
-use homing_core::pairing::{self, Flags, Refused, TICKET_LIFE, Ticket, TicketId, rendezvous_hash};
+use homing_core::hop::rv_hash;
+use homing_core::pairing::{self, Flags, Refused, TICKET_LIFE, Ticket, TicketId};
 use homing_driver::Clock;
 use homing_driver::host::{PairRequest, Session, Welcome};
 use homing_local::clock::unix_now;
@@ -118,7 +119,7 @@ impl PairDialog {
         let (sender, events) = mpsc::channel(4);
         inner.dialogs.insert(id, sender);
         drop(inner);
-        let rv_hash = rendezvous_hash(&ticket.secrets().rendezvous);
+        let rv_hash = rv_hash(&ticket.secrets().rendezvous);
         shared.announce_slot(rv_hash, u16::try_from(life.as_secs()).unwrap_or(u16::MAX));
         let ends = Instant::now() + life;
         Ok(Self { shared: shared.clone(), id, rv_hash, ticket, ends, events, over: false })

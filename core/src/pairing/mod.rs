@@ -8,4 +8,4 @@ mod ticket;
 
 pub use link::{LINK_MAX, LinkError, parse_link};
 pub use office::{Commit, MAX_HANDSHAKES, MAX_TICKETS, Office, Refused, TICKET_LIFE, TicketId, TicketState};
-pub use ticket::{BODY_MAX, CHECK_LEN, Flags, RELAY_MAX, Secrets, Ticket, TicketError, rendezvous_hash};
+pub use ticket::{BODY_MAX, CHECK_LEN, Flags, RELAY_MAX, Secrets, Ticket, TicketError};

@@ -12,9 +12,10 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use super::ticket::{Secrets, Ticket, rendezvous_hash};
+use super::ticket::{Secrets, Ticket};
 use crate::crypto::PublicKey;
 use crate::handshake::{self, Suite};
+use crate::hop::rv_hash;
 use crate::time::Instant;
 
 /// Live tickets at once.
@@ -208,7 +209,7 @@ impl Office {
     pub fn slots(&self, now: Instant) -> impl Iterator<Item = ([u8; 16], u16)> {
         self.entries.iter().map(move |entry| {
             let left = entry.expires.since(now).as_secs();
-            (rendezvous_hash(&entry.secrets.rendezvous), u16::try_from(left).unwrap_or(u16::MAX))
+            (rv_hash(&entry.secrets.rendezvous), u16::try_from(left).unwrap_or(u16::MAX))
         })
     }
 

@@ -103,13 +103,6 @@ pub struct Secrets {
     pub rendezvous: [u8; 16],
 }
 
-/// What the relay is told of a pairing slot: neither this nor the rendezvous lets it pair.
-#[must_use]
-pub fn rendezvous_hash(rendezvous: &[u8; 16]) -> [u8; 16] {
-    let [head @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = hash(&[PROTO, b" rendezvous", rendezvous]);
-    head
-}
-
 impl Ticket {
     /// A fresh ticket.
     ///
