@@ -1,5 +1,6 @@
 //! One type for the byte streams under a link, with and without TLS.
 
+use core::net::IpAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::io::{self, IoSlice};
@@ -18,6 +19,16 @@ pub enum Io {
 }
 
 impl Io {
+    /// This end's address; none where the socket is gone.
+    #[must_use]
+    pub fn local_address(&self) -> Option<IpAddr> {
+        let tcp = match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        };
+        tcp.local_addr().ok().map(|address| address.ip())
+    }
+
     /// Whether TLS protects it.
     #[must_use]
     pub const fn is_tls(&self) -> bool {
