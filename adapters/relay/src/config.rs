@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::io;
 use std::path::PathBuf;
 
@@ -53,15 +54,29 @@ pub struct RelayConfig {
     pub max_links: usize,
     /// Connections at once that are no link yet; more are dropped.
     pub max_handshakes: usize,
+    /// How long links may take to move away, once they were told that the relay is about to stop.
+    pub drain: Duration,
     /// Sees each forwarded record's size and direction.
     pub tap: Option<Tap>,
 }
+
+/// The time to move away, where nobody says otherwise.
+pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 impl RelayConfig {
     /// A relay for this machine, or behind a proxy on it.
     #[must_use]
     pub const fn new(listen: SocketAddr, admission: Admission) -> Self {
-        Self { listen, tls: None, admission, names: Vec::new(), max_links: 4096, max_handshakes: 1024, tap: None }
+        Self {
+            listen,
+            tls: None,
+            admission,
+            names: Vec::new(),
+            max_links: 4096,
+            max_handshakes: 1024,
+            drain: DRAIN_TIME,
+            tap: None,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), RelayError> {

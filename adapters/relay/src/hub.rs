@@ -69,7 +69,7 @@ struct State {
     outlets: Outlets,
     /// The clock's reading that the timer sleeps until.
     armed: Option<Instant>,
-    stopped: bool,
+    draining: bool,
 }
 
 type Links = Switch<Vec<LinkSlot>, Vec<ChannelSlot>, Vec<RouteSlot>>;
@@ -140,6 +140,9 @@ const fn close_code(reason: Code) -> u16 {
     4000 + reason.to_byte() as u16
 }
 
+/// The close code of a link that ends because the relay stops.
+pub(crate) const DRAINING: u16 = close_code(Code::Draining);
+
 /// The switch's lock, held for what one read brought.
 pub(crate) struct Turn<'a> {
     state: &'a mut State,
@@ -150,6 +153,11 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Whether the relay is about to stop: who has not said yet what it wants gets nothing.
+    pub(crate) const fn is_draining(&self) -> bool {
+        self.state.draining
+    }
+
     /// Handles a message of a link, and forwards it where it is DATA.
     pub(crate) fn handle(&mut self, link: LinkId, message: &mut [u8]) {
         let State { switch, outlets, .. } = &mut *self.state;
@@ -191,7 +199,7 @@ impl Hub {
         );
         let outlets = Outlets::default();
         Self {
-            state: Mutex::new(State { switch, outlets, armed: None, stopped: false }),
+            state: Mutex::new(State { switch, outlets, armed: None, draining: false }),
             started: std::time::Instant::now(),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -200,11 +208,11 @@ impl Hub {
         }
     }
 
-    /// A new link; `None` where there is no room, or the relay stops.
+    /// A new link; `None` where there is no room, or the relay is about to stop.
     pub(crate) fn attach(&self, name: &str) -> Option<(LinkId, Arc<Outlet>)> {
         let outlet = Arc::<Outlet>::default();
         let id = self.with(|state, now| {
-            if state.stopped {
+            if state.draining {
                 return None;
             }
             let State { switch, outlets, .. } = state;
@@ -255,23 +263,39 @@ impl Hub {
         });
     }
 
-    /// Tells every link that the relay stops, and takes no more.
-    pub(crate) fn stop(&self) {
-        let mut farewell = [0; MAX_CONTROL];
-        let mut w = Writer::new(&mut farewell);
+    /// Tells every link that the relay is about to stop, and takes no more.
+    pub(crate) fn drain(&self) {
+        let mut notice = [0; MAX_CONTROL];
+        let mut w = Writer::new(&mut notice);
         let emitted = Frame::Closed { code: Code::Draining }.emit(0, &mut w);
         debug_assert!(emitted.is_ok(), "six bytes");
         let len = w.len();
-        let farewell = farewell.get(..len).unwrap_or_default();
+        let notice = notice.get(..len).unwrap_or_default();
         self.with(|state, _| {
-            state.stopped = true;
+            if core::mem::replace(&mut state.draining, true) {
+                return;
+            }
             let Outlets { slots, wakes, .. } = &mut state.outlets;
             for (_, outlet) in slots.iter().flatten() {
-                let mut outbox = outlet.lock();
-                wakes.extend(outbox.push_control(farewell));
-                wakes.extend(outbox.end(close_code(Code::Draining)));
+                wakes.extend(outlet.lock().push_control(notice));
             }
         });
+    }
+
+    /// Ends every link, after telling those that were not told.
+    pub(crate) fn stop(&self) {
+        self.drain();
+        self.with(|state, _| {
+            let Outlets { slots, wakes, .. } = &mut state.outlets;
+            for (_, outlet) in slots.iter().flatten() {
+                wakes.extend(outlet.lock().end(DRAINING));
+            }
+        });
+    }
+
+    /// Whether the relay is about to stop.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.with(|state, _| state.draining)
     }
 
     /// Rings the switch's alarms, for ever.

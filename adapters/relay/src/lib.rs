@@ -24,7 +24,7 @@ mod outbox;
 mod server;
 mod status;
 
-pub use config::{Admission, RelayConfig, RelayError, TlsFiles};
+pub use config::{Admission, DRAIN_TIME, RelayConfig, RelayError, TlsFiles};
 pub use hub::{Seen, Tap};
 pub use server::{Relay, RelayHandle};
 pub use status::Status;

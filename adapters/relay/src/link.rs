@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::frame::{Decoder, Fault, Incoming};
-use crate::hub::{Hub, Outlet};
+use crate::hub::{DRAINING, Hub, Outlet};
 use crate::outbox::{Ending, OVERFLOW, Piece};
 
 /// A socket that takes no byte for so long is given up.
@@ -205,6 +205,9 @@ impl Link {
                 match incoming {
                     Incoming::Message(message) => {
                         if !*spoke {
+                            if turn.is_draining() {
+                                return Ok(Some(DRAINING));
+                            }
                             *spoke = true;
                             *is_host = matches!(message.first(), Some(&(REGISTER | ATTACH)));
                         }

@@ -32,8 +32,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HTTP: Duration = Duration::from_secs(30);
 /// Bytes of a request's head.
 const HEAD: usize = 8 * 1024;
-/// How long links may take to end once the relay is told to stop.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long links may take to end once the relay ends them.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// A relay that has its socket and waits to run.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ struct Shared {
     handshakes: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    drain: Duration,
 }
 
 impl Relay {
@@ -82,6 +83,7 @@ impl Relay {
             handshakes: Arc::new(Semaphore::new(config.max_handshakes.min(Semaphore::MAX_PERMITS))),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            drain: config.drain,
         });
         Ok(Self { listener, shared })
     }
@@ -98,8 +100,9 @@ impl Relay {
         RelayHandle { shared: self.shared.clone() }
     }
 
-    /// Serves until `shutdown` is ready, then tells every link and waits for them, 5 s at most.
-    /// Where the future is dropped instead, the links end without being waited for.
+    /// Serves until `shutdown` is ready. Then it takes nothing new, tells every link, and gives the
+    /// ends [`RelayConfig::drain`] to move elsewhere before it ends what is left. Where the future is
+    /// dropped instead, the links end without being waited for.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, shared } = self;
         let stop_on_drop = StopOnDrop(&shared);
@@ -108,10 +111,26 @@ impl Relay {
             () = accept_all(listener, &shared) => {}
             () = shared.hub.keep_time() => {}
         }
+        // The socket is closed by now: another relay may take the address while this one drains.
+        shared.refuse_new();
+        shared.hub.drain();
+        tokio::select! {
+            () = shared.tasks.wait() => {}
+            () = sleep(shared.drain) => tracing::info!(links = shared.tasks.len(), "ending the links that have stayed"),
+            () = shared.hub.keep_time() => {}
+        }
         drop(stop_on_drop);
-        if timeout(DRAIN, shared.tasks.wait()).await.is_err() {
+        if timeout(LEAVE, shared.tasks.wait()).await.is_err() {
             tracing::warn!(links = shared.tasks.len(), "links did not end in time");
         }
+    }
+}
+
+impl Shared {
+    /// Drops what is no link yet.
+    fn refuse_new(&self) {
+        self.tasks.close();
+        self.stop.cancel();
     }
 }
 
@@ -120,8 +139,7 @@ struct StopOnDrop<'a>(&'a Shared);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.tasks.close();
-        self.0.stop.cancel();
+        self.0.refuse_new();
         self.0.hub.stop();
     }
 }
@@ -136,6 +154,7 @@ impl RelayHandle {
             listen: self.shared.listen,
             tls: self.shared.tls.is_some(),
             uptime: self.shared.hub.uptime(),
+            draining: self.shared.hub.is_draining(),
             links: counters.links,
             hosts: counters.hosts,
             channels: counters.channels,

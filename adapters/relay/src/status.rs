@@ -13,6 +13,8 @@ pub struct Status {
     pub tls: bool,
     /// Time since it started.
     pub uptime: Duration,
+    /// Whether it was told to stop, and waits for its links to move away.
+    pub draining: bool,
     /// Links, of hosts and devices.
     pub links: u32,
     /// Hosts that devices can reach.

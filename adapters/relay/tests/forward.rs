@@ -175,39 +175,6 @@ async fn a_relay_without_room_says_so() {
 }
 
 #[tokio::test]
-async fn stopping_tells_every_link() {
-    let relay = Running::start(open()).await;
-    let mut host = Host::register(&relay).await;
-    let mut device = host.dial(&relay).await;
-    let waiting = relay.dial().await.unwrap();
-    let stop = async {
-        drop(waiting);
-        relay.stop().await;
-    };
-    let hear = async {
-        let mut all = Vec::new();
-        loop {
-            match host.next().await {
-                Said::HungUp(code) => return (all, code),
-                other => all.push(other),
-            }
-        }
-    };
-    let ((_, code), device_code, ()) = tokio::join!(
-        hear,
-        async {
-            loop {
-                if let Said::HungUp(code) = device.next().await {
-                    return code;
-                }
-            }
-        },
-        stop
-    );
-    assert_eq!((code, device_code), (Some(4009), Some(4009)));
-}
-
-#[tokio::test]
 async fn a_relay_that_is_dropped_ends_its_links() {
     let relay = Relay::bind(open()).await.unwrap();
     let url = format!("ws://{}", relay.local_addr()).parse().unwrap();

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use settings::SETTINGS;
 pub(crate) use settings::{Kind, Setting};
-pub(crate) use value::{Origin, Value};
+pub(crate) use value::{MAX_SECONDS, Origin, Value};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -83,6 +83,12 @@ impl Config {
     /// A file's path: the flag's, or what was found.
     pub(crate) fn path(&self, setting: &Setting, flag: Option<PathBuf>) -> Option<PathBuf> {
         flag.or_else(|| self.text(setting, None).map(PathBuf::from))
+    }
+
+    /// A time: the flag's, or what was found.
+    pub(crate) fn seconds(&self, setting: &Setting, flag: Option<u64>) -> core::time::Duration {
+        let found = || self.text(setting, None).and_then(|text| text.parse().ok());
+        core::time::Duration::from_secs(flag.or_else(found).unwrap_or_default())
     }
 
     /// A list: the flags', or what was found.
@@ -194,6 +200,20 @@ mod tests {
         assert!(error("[relay]\nlisten = 'here'", &[]).contains("127.0.0.1:8080"));
         assert!(error("", &[("HOMING_RELAY_OPEN", "maybe")]).starts_with("HOMING_RELAY_OPEN: "));
         assert!(error("[host]\nexpose = ['web']", &[]).contains("NAME=URL"));
+        for odd in ["drain_seconds = -1", "drain_seconds = 'soon'", "drain_seconds = 3601"] {
+            let config = Config::gather(Path::new("/data"), format!("[relay]\n{odd}").parse().unwrap(), |_| None);
+            assert!(format!("{:?}", config.unwrap_err()).contains("number of seconds"), "{odd}");
+        }
+    }
+
+    #[test]
+    fn times_are_seconds_from_anywhere() {
+        let seconds = |config: Config, flag| config.seconds(&settings::RELAY_DRAIN, flag).as_secs();
+        assert_eq!(seconds(gather("", &[]).unwrap(), None), 10);
+        assert_eq!(seconds(gather("[relay]\ndrain_seconds = 0", &[]).unwrap(), None), 0);
+        let both = gather("[relay]\ndrain_seconds = '7'", &[("HOMING_RELAY_DRAIN_SECONDS", "8")]);
+        assert_eq!(seconds(both.unwrap(), None), 8);
+        assert_eq!(seconds(gather("", &[]).unwrap(), Some(9)), 9);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Services,
     /// A relay's names.
     Names,
+    /// A time, in seconds.
+    Seconds,
 }
 
 impl Kind {
@@ -62,6 +64,8 @@ pub(crate) static RELAY_TLS_CERT: Setting = setting("relay.tls_cert", "HOMING_RE
 pub(crate) static RELAY_TLS_KEY: Setting = setting("relay.tls_key", "HOMING_RELAY_TLS_KEY", Kind::Path, None);
 pub(crate) static RELAY_OPEN: Setting = setting("relay.open", "HOMING_RELAY_OPEN", Kind::Switch, Some("false"));
 pub(crate) static RELAY_NAMES: Setting = setting("relay.names", "HOMING_RELAY_NAMES", Kind::Names, None);
+pub(crate) static RELAY_DRAIN: Setting =
+    setting("relay.drain_seconds", "HOMING_RELAY_DRAIN_SECONDS", Kind::Seconds, Some("10"));
 pub(crate) static HOST_ENABLED: Setting = setting("host.enabled", "HOMING_RELAY_ENABLED", Kind::Switch, Some("true"));
 pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERVER", Kind::Relays, None);
 pub(crate) static HOST_RELAY_KEY_FILE: Setting =
@@ -79,6 +83,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_TLS_KEY,
     &RELAY_OPEN,
     &RELAY_NAMES,
+    &RELAY_DRAIN,
     &HOST_ENABLED,
     &HOST_RELAY,
     &HOST_RELAY_KEY_FILE,

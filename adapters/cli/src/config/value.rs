@@ -9,6 +9,9 @@ use homing_tokio::RelayUrl;
 
 use super::{Kind, Setting};
 
+/// The longest time that a setting may have, in seconds.
+pub(crate) const MAX_SECONDS: u64 = 3600;
+
 /// Where a value comes from, flags aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -64,6 +67,7 @@ impl Value {
             }
             (kind, toml::Value::String(text)) if kind.is_list() => Self::List(vec![text]),
             (Kind::Path, toml::Value::String(text)) => Self::Text(dir.join(text).to_string_lossy().into_owned()),
+            (Kind::Seconds, toml::Value::Integer(seconds)) => Self::Text(seconds.to_string()),
             (_, toml::Value::String(text)) => Self::Text(text),
             (kind, _) if kind.is_list() => return Err("write a list of texts in quotes".to_owned()),
             _ => return Err("write a text in quotes".to_owned()),
@@ -94,6 +98,12 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Address => {
             text.parse::<SocketAddr>().map(drop).map_err(|_| "write IP:PORT, such as 127.0.0.1:8080".to_owned())
         }
+        Kind::Seconds => text
+            .parse::<u64>()
+            .ok()
+            .filter(|seconds| *seconds <= MAX_SECONDS)
+            .map(drop)
+            .ok_or_else(|| format!("write a number of seconds, {MAX_SECONDS} at most")),
         Kind::Relays => text.parse::<RelayUrl>().map(drop).map_err(|error| error.to_string()),
         Kind::Services => text.parse::<Exposed>().map(drop).map_err(|error| error.to_string()),
         Kind::Text | Kind::Path | Kind::Names | Kind::Switch if text.is_empty() => Err("it is empty".to_owned()),

@@ -28,6 +28,7 @@ fn status(relay: &RelayHandle) -> Value {
         "listen": status.listen.to_string(),
         "tls": status.tls,
         "uptime_s": status.uptime.as_secs(),
+        "draining": status.draining,
         "links": status.links,
         "hosts": status.hosts,
         "channels": status.channels,

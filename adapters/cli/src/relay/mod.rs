@@ -30,13 +30,14 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     };
     let mut names = config.list(&settings::RELAY_NAMES, args.names);
     names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+    let drain = config.seconds(&settings::RELAY_DRAIN, args.drain_seconds);
     let open = args.open || config.is_on(&settings::RELAY_OPEN);
 
     let _lock = RoleLock::acquire(data, "relay").map_err(|error| Failure::of(Exit::Failed, &error))?;
     let stop = signals::shutdown()?;
     let (admission, fresh) = if open { (Admission::Open, None) } else { key::load_or_make(data)? };
     let has_tls = tls.is_some();
-    let relay = Relay::bind(RelayConfig { tls, names: names.clone(), ..RelayConfig::new(listen, admission) });
+    let relay = Relay::bind(RelayConfig { tls, names: names.clone(), drain, ..RelayConfig::new(listen, admission) });
     let relay = relay.await.map_err(|error| {
         // Nothing was tried: the command has to be another one.
         let exit = if matches!(error, RelayError::OpenToAll { .. }) { Exit::Usage } else { Exit::Failed };
@@ -89,6 +90,7 @@ pub(crate) async fn status(data: &Path, out: Output) -> Result<(), Failure> {
         ("does TLS", "tls"),
         ("admits", "admission"),
         ("up for seconds", "uptime_s"),
+        ("about to stop", "draining"),
         ("links", "links"),
         ("hosts", "hosts"),
         ("channels", "channels"),

@@ -60,9 +60,14 @@ impl Running {
         dial(&self.url, &self.tls, endpoint_config()).await
     }
 
-    pub async fn stop(mut self) {
+    /// What SIGTERM does.
+    pub fn ask_to_stop(&mut self) {
         drop(self.stop.take());
-        soon("the relay to stop", self.task).await.unwrap();
+    }
+
+    /// Waits until it has stopped.
+    pub async fn ended(self) {
+        self.task.await.unwrap();
     }
 
     /// Waits until the relay's status is as it should be.
