@@ -136,3 +136,18 @@ fn more_than_the_credit_ends_the_channel() {
     assert_eq!(link.handle(at(0), &more), Ok(Some(Event::Closed { code: Code::FlowControl })));
     assert_eq!(said(&mut link, at(0)), [emit(1, &Frame::Closed { code: Code::FlowControl })]);
 }
+
+#[test]
+fn a_link_is_doubted_only_once_its_channel_is_open() {
+    let mut link = dialled();
+    let before = link.poll_timeout();
+    link.probe(at(10));
+    assert!(said(&mut link, at(10)).is_empty(), "a parked dial hears nothing for long");
+    assert_eq!(link.poll_timeout(), before);
+
+    let mut link = open();
+    let _ = said(&mut link, at(0));
+    link.probe(at(1000));
+    assert!(matches!(said(&mut link, at(1000))[..], [ref ping] if ping[0] == 0x8e));
+    assert_eq!(link.handle_timeout(at(4000)), Err(Lost));
+}

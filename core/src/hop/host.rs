@@ -307,6 +307,14 @@ impl<const N: usize> HostLink<N> {
         }
     }
 
+    /// Something outside, such as a change of network, may have cut the link: asks the relay at once, and
+    /// counts the link as lost where it says nothing within 3 s. Does nothing before the route is registered.
+    pub fn probe(&mut self, now: Instant) {
+        if self.is_registered() {
+            self.pulse.doubt(now);
+        }
+    }
+
     /// The latest round trip to the relay that was measured.
     #[must_use]
     pub const fn round_trip(&self) -> Option<Duration> {

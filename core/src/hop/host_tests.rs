@@ -94,6 +94,25 @@ fn a_host_proves_its_route_and_measures_the_link() {
 }
 
 #[test]
+fn a_doubted_link_answers_soon_or_is_lost() {
+    let mut link = registered();
+    hear(&mut link, at(1000), 0, &Frame::Pong(1));
+    link.probe(at(2000));
+    assert_eq!(said(&mut link, at(2000)), [emit(0, &Frame::Ping(2))]);
+    assert_eq!(link.poll_timeout(), Some(at(5000)));
+    hear(&mut link, at(2040), 0, &Frame::Pong(2));
+    assert_eq!(link.poll_timeout(), Some(at(17_040)));
+    assert_eq!(link.handle_timeout(at(5000)), Ok(()));
+    assert_eq!(link.round_trip(), Some(Duration::from_millis(40)));
+
+    link.probe(at(6000));
+    link.probe(at(8000));
+    assert_eq!(said(&mut link, at(8000)), [emit(0, &Frame::Ping(3))]);
+    assert_eq!(link.handle_timeout(at(8999)), Ok(()));
+    assert_eq!(link.handle_timeout(at(9000)), Err(Lost), "the first doubt counts");
+}
+
+#[test]
 fn silence_is_asked_and_then_believed() {
     let mut link = registered();
     hear(&mut link, at(1000), 0, &Frame::Pong(1));

@@ -42,3 +42,6 @@ pub const QUIET_TIME: Duration = Duration::from_secs(15);
 
 /// How long that PING may stay unanswered: a half-open link is found within 24 s.
 pub const ANSWER_TIME: Duration = Duration::from_secs(9);
+
+/// How long a link that may have died may take to show that it did not.
+pub(super) const PROBE_TIME: Duration = Duration::from_secs(3);

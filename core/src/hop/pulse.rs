@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::frame::Frame;
-use super::limits::{ANSWER_TIME, FAR_HOP, QUIET_TIME};
+use super::limits::{ANSWER_TIME, FAR_HOP, PROBE_TIME, QUIET_TIME};
 use super::{Lost, Violation};
 use crate::time::Instant;
 
@@ -13,6 +13,8 @@ pub(super) struct Pulse {
     heard: Instant,
     /// Whether the present silence has led to a PING.
     asked: bool,
+    /// By when anything must be heard, after a doubt from outside.
+    doubted: Option<Instant>,
     ping_due: bool,
     pong_due: Option<u64>,
     last: u64,
@@ -22,13 +24,30 @@ pub(super) struct Pulse {
 
 impl Pulse {
     pub(super) const fn new(now: Instant) -> Self {
-        Self { heard: now, asked: false, ping_due: false, pong_due: None, last: 0, in_flight: None, round_trip: None }
+        Self {
+            heard: now,
+            asked: false,
+            doubted: None,
+            ping_due: false,
+            pong_due: None,
+            last: 0,
+            in_flight: None,
+            round_trip: None,
+        }
     }
 
     /// Something arrived.
     pub(super) const fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.asked = false;
+        self.doubted = None;
+    }
+
+    /// Something outside may have cut the link: ask, and wait for an answer only shortly.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        self.ping_due = true;
+        // Further doubts leave the first one its time, or a link could be doubted for ever.
+        self.doubted.get_or_insert(now + PROBE_TIME);
     }
 
     /// Measure the round trip.
@@ -54,7 +73,7 @@ impl Pulse {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Lost> {
-        if now >= self.lost_at() {
+        if now >= self.lost_at() || self.doubted.is_some_and(|by| now >= by) {
             return Err(Lost);
         }
         if !self.asked && now >= self.heard + QUIET_TIME {
@@ -65,7 +84,8 @@ impl Pulse {
     }
 
     pub(super) fn poll_timeout(&self) -> Instant {
-        if self.asked { self.lost_at() } else { self.heard + QUIET_TIME }
+        let quiet = if self.asked { self.lost_at() } else { self.heard + QUIET_TIME };
+        self.doubted.map_or(quiet, |doubted| doubted.min(quiet))
     }
 
     pub(super) fn poll_output(&mut self, now: Instant) -> Option<Frame<'static>> {
