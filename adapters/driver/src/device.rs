@@ -83,6 +83,7 @@ pub trait Caller {
 #[derive(Debug)]
 pub(crate) enum Command {
     Open(Arc<Pipe>),
+    Probe,
     Close,
 }
 
@@ -106,6 +107,11 @@ impl Opener {
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         self.pulse.read()
+    }
+
+    /// Something outside may have cut the link: the call ends soon where the relay does not answer.
+    pub fn probe(&self) {
+        let _ = self.bell.command(Command::Probe);
     }
 
     /// Ends the call after telling the host.
@@ -322,6 +328,7 @@ impl<T: Caller> Side for Device<'_, T> {
                 conversation.channel().close(Scope::Session, code::NORMAL, "");
                 self.ended.get_or_insert(Ended::Asked);
             }
+            (_, Command::Probe) => self.link.probe(now),
             (_, Command::Close) => return Err(Ended::Asked),
             // Openers are handed out once the conversation runs.
             (_, Command::Open(pipe)) => pipe.fail_inbound(crate::StreamError::Lost),

@@ -1,5 +1,6 @@
 //! A host's links: one per relay, dialled again for ever.
 
+use core::net::IpAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use homing_core::hop::Code;
 use homing_driver::host::{Registration, serve};
 use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
-use homing_tokio::{RelayUrl, TokioClock, dial, endpoint_config};
+use homing_tokio::{RelayUrl, Surroundings, TokioClock, dial, endpoint_config, is_local};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -74,6 +75,7 @@ impl LinkStatus {
 /// Keeps the link to one relay until the host is shut down.
 pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
     let mut enabled = shared.enabled.subscribe();
+    let mut surroundings = Surroundings::watch();
     let mut backoff = Backoff::new();
     loop {
         if !*enabled.borrow_and_update() {
@@ -86,7 +88,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
         }
         status(&shared, relay, |status| status.enter("connecting"));
         let lost = tokio::select! {
-            lost = attempt(&shared, relay) => lost,
+            lost = attempt(&shared, relay, &mut surroundings) => lost,
             _ = enabled.changed() => {
                 leave(&shared, relay);
                 continue;
@@ -115,6 +117,12 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
         if let Some(since) = lost.began.filter(|_| proved) {
             backoff.proved(since);
         }
+        if lost.moved {
+            // The network is another one, and changes of it come slowly enough.
+            tracing::info!(relay = shared.relays.get(relay).map(RelayUrl::authority), "{}; dialling anew", lost.why);
+            backoff = Backoff::new();
+            continue;
+        }
         let delay = backoff.failed(now, &mut crate::random());
         tracing::warn!(relay = shared.relays.get(relay).map(RelayUrl::authority), error = lost.why, retry = ?delay, "link lost");
         status(&shared, relay, |status| {
@@ -125,6 +133,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
         tokio::select! {
             () = sleep(delay) => {}
             _ = enabled.changed() => {}
+            // What was in the way may be gone.
+            _ = surroundings.changed() => backoff = Backoff::new(),
         }
     }
 }
@@ -136,21 +146,29 @@ struct Lost {
     began: Option<homing_core::Instant>,
     /// Another link of the same host took its place.
     superseded: bool,
+    /// The network changed, or the machine slept, and the link did not survive it.
+    moved: bool,
 }
 
 impl Lost {
     fn before_it_began(why: impl ToString) -> Self {
-        Self { why: why.to_string(), began: None, superseded: false }
+        Self { why: why.to_string(), began: None, superseded: false, moved: false }
     }
 }
 
 /// One life of a link.
-async fn attempt(shared: &Arc<Shared>, relay: usize) -> Lost {
+async fn attempt(shared: &Arc<Shared>, relay: usize, surroundings: &mut Surroundings) -> Lost {
     let Some(url) = shared.relays.get(relay) else { return Lost::before_it_began("no such relay") };
-    let socket = match dial(url, &shared.tls, endpoint_config()).await {
+    let dialled = tokio::select! {
+        dialled = dial(url, &shared.tls, endpoint_config()) => dialled,
+        // The attempt may have begun on a network that is gone: once more.
+        _ = surroundings.changed() => dial(url, &shared.tls, endpoint_config()).await,
+    };
+    let socket = match dialled {
         Ok(socket) => socket,
         Err(error) => return Lost::before_it_began(error),
     };
+    let from = socket.get_ref().get_ref().local_address();
     let (current, previous) = {
         let inner = shared.lock();
         (inner.state.capability_key.0.duplicate(), inner.state.previous_capability_key.0.duplicate())
@@ -165,9 +183,30 @@ async fn attempt(shared: &Arc<Shared>, relay: usize) -> Lost {
     };
     let mut gate = LinkGate { shared: shared.clone(), relay, heard: None };
     let began = TokioClock.now();
-    let ended: Ended = serve(socket, &TokioClock, registration, &mut gate).await;
+    let ended: Ended = tokio::select! {
+        ended = serve(socket, &TokioClock, registration, &mut gate) => ended,
+        () = cut(surroundings, from, shared, relay) => {
+            let why = "the link did not survive a change of this machine's network, or its sleep".into();
+            return Lost { why, began: Some(began), superseded: false, moved: true };
+        }
+    };
     let superseded = matches!(ended, Ended::Hop(Code::Superseded));
-    Lost { why: ended.to_string(), began: Some(began), superseded }
+    Lost { why: ended.to_string(), began: Some(began), superseded, moved: false }
+}
+
+/// Completes when the address that the link comes from is gone. At every other change the relay is asked, and the link
+/// ends by itself where no answer comes.
+async fn cut(surroundings: &mut Surroundings, from: Option<IpAddr>, shared: &Shared, relay: usize) {
+    loop {
+        let change = surroundings.changed().await;
+        tracing::debug!(?change, "the link may be dead");
+        if from.is_some_and(|address| !is_local(address)) {
+            return;
+        }
+        if let Some(Some(registrar)) = shared.lock().registrars.get(relay) {
+            registrar.probe();
+        }
+    }
 }
 
 /// Takes the relay's registrar away; dropping the attempt hung up.

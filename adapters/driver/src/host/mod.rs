@@ -172,6 +172,7 @@ impl<G: Gate> Side for Host<'_, G> {
                 // The host itself refuses what it revoked; the relay only spares it the knock.
                 let _ = self.link.deny(capability, until);
             }
+            Command::Probe => self.link.probe(now),
             Command::Leave => self.ended = Some(Ended::Asked),
         }
         Ok(())

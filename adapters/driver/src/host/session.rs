@@ -17,6 +17,7 @@ pub(crate) enum Command {
     Pend(u64, u16),
     Slot(RvHash, u16),
     Deny(CapId, u32),
+    Probe,
     Leave,
 }
 
@@ -43,6 +44,11 @@ impl Registrar {
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         self.pulse.read()
+    }
+
+    /// Something outside may have cut the link: it ends soon where the relay does not answer.
+    pub fn probe(&self) {
+        let _ = self.bell.command(Command::Probe);
     }
 
     /// Ends the link.
