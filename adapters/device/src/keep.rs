@@ -2,56 +2,75 @@
 
 use core::pin::pin;
 use core::time::Duration;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use homing_core::backoff::Backoff;
-use homing_core::channel::Config;
-use homing_core::crypto::Secret;
-use homing_core::handshake::CheckWords;
-use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
-use homing_driver::device::{Call, Caller, Intent, Opener, call};
-use homing_driver::{Clock as _, Ended, Paired};
-use homing_tokio::{ClientTls, RelayUrl, TokioClock, dial, endpoint_config};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use homing_core::hop::Code;
+use homing_driver::{Clock as _, Ended};
+use homing_tokio::{ClientTls, RelayUrl, Surroundings, TokioClock};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::DeviceError;
-use crate::profile::{HostProfile, Profiles, vault};
+use crate::lane::{Ending, Finish, Lane, profile};
+use crate::profile::Profiles;
+use crate::race::{Next, Race};
 use crate::random;
-use crate::retry::{Cause, SleepWatch, Verdict, blames_capability, judge, phrase};
-use crate::service;
+use crate::retry::{Cause, Verdict, blames_capability, judge, phrase};
+use crate::status::RelayState;
 use crate::tunnel::{CLOSE_TIMEOUT, Phase, Shared};
 
 /// The longest pause where the next attempt should come soon.
 const SOON: Duration = Duration::from_secs(1);
-/// The shortest pause, however often somebody asks for the host.
-const ASKED_FOR: Duration = Duration::from_secs(1);
-/// How often to look whether the machine slept.
-const LOOK: Duration = Duration::from_secs(5);
-/// How long a host may take to show that the call survived a sleep.
-const PROBE: Duration = Duration::from_secs(5);
+/// How long to wait with nothing to dial.
+const SLOW: Duration = Duration::from_secs(30);
+/// A call that lasted so long was no part of a storm.
+const HEALTHY: Duration = Duration::from_secs(10);
 
 /// Keeps a call to one host alive.
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
     data: PathBuf,
     tls: Arc<ClientTls>,
-    backoff: Backoff,
+    /// By relay: one that fails is no reason to wait with another.
+    backoffs: HashMap<String, Backoff>,
     /// Show the capability before the newest.
     previous: bool,
+    /// The relay to begin with.
+    last_good: Option<RelayUrl>,
+    /// One that is about to go: the last to try.
+    leaving: Option<RelayUrl>,
+    surroundings: Surroundings,
+    changes: watch::Sender<u64>,
 }
 
-/// What an attempt was made with, as far as its end is judged by it.
-#[derive(Default)]
-struct Used {
-    token: Option<Secret<TOKEN_LEN>>,
-    has_previous: bool,
-    proved: Option<homing_core::Instant>,
+/// What the end of an attempt means.
+struct Outcome {
+    verdict: Verdict,
+    why: String,
+    pause: Duration,
 }
+
+/// Why an attempt failed.
+type Failure = (Verdict, String);
 
 impl Keeper {
     pub(crate) fn new(shared: Arc<Shared>, data: &Path, tls: Arc<ClientTls>) -> Self {
-        Self { shared, data: data.to_path_buf(), tls, backoff: Backoff::new(), previous: false }
+        Self {
+            shared,
+            data: data.to_path_buf(),
+            tls,
+            backoffs: HashMap::new(),
+            previous: false,
+            last_good: None,
+            leaving: None,
+            surroundings: Surroundings::watch(),
+            changes: watch::Sender::new(0),
+        }
     }
 
     /// Keeps calling until told to stop, or until no call can succeed.
@@ -72,177 +91,163 @@ impl Keeper {
         shared.enter(Phase::Over, why);
     }
 
+    /// One call after the other; returns where no other can succeed.
     async fn run(&mut self) -> Option<String> {
+        let (mut begin, mut before) = (Instant::now(), None);
         loop {
-            self.shared.enter(Phase::Connecting, None);
-            let started = Instant::now();
-            let mut used = Used::default();
-            let cause = self.attempt(&mut used).await;
-            if let Some(at) = used.proved {
-                self.backoff.proved(at);
-                self.previous = false;
+            match self.race(begin, before).await {
+                Ok(Outcome { verdict, why, pause }) => (begin, before) = (Instant::now() + pause, Some((verdict, why))),
+                Err(why) => return why,
             }
-            if matches!(cause, Cause::Slept) {
-                self.backoff = Backoff::new();
-            }
-            let jittered = self.backoff.failed(TokioClock.now(), &mut random());
-            let other = used.has_previous && !self.previous;
-            let mut verdict = judge(&cause, started.elapsed(), other);
-            if verdict == Verdict::Over && self.paired_again(&used) {
-                verdict = Verdict::Soon;
-            }
-            if used.proved.is_none() && blames_capability(&cause) {
-                self.previous = other;
-            }
-            let why = phrase(&cause);
-            let (delay, asked_for) = match verdict {
-                Verdict::Over if matches!(cause, Cause::Ended(Ended::Asked)) => return None,
-                Verdict::Over => {
-                    tracing::error!(host = self.shared.host.name, error = why, "tunnel ended");
-                    return Some(why);
-                }
-                Verdict::Refused(least) => (jittered.max(least), false),
-                Verdict::OtherCapability | Verdict::Soon => (jittered.min(SOON), false),
-                Verdict::Again(least) => (jittered.max(least), false),
-                Verdict::AskedFor => (jittered, true),
-            };
-            let until = Instant::now() + delay;
-            if matches!(verdict, Verdict::Refused(_)) {
-                tracing::error!(host = self.shared.host.name, error = why, retry = ?delay, "refused");
-                self.shared.enter(Phase::Refused(until), Some(why));
-            } else {
-                tracing::warn!(host = self.shared.host.name, error = why, retry = ?delay, "not connected");
-                self.shared.enter(Phase::Waiting(until), Some(why));
-            }
-            self.wait(until, asked_for).await;
         }
     }
 
-    /// One call, until it ends.
-    async fn attempt(&self, used: &mut Used) -> Cause {
-        let (relay, capability, with) = match self.prepare(used) {
-            Ok(prepared) => prepared,
-            Err(error) => return Cause::Profile(error),
-        };
-        let mut listener = Listener { shared: &self.shared, data: &self.data, capability, proved: None };
-        let socket = match dial(&relay, &self.tls, endpoint_config()).await {
-            Ok(socket) => socket,
-            Err(error) => return error.into(),
-        };
-        let cause = tokio::select! {
-            ended = call(socket, &TokioClock, with, &mut listener) => ended.into(),
-            () = self.sleep_cut_it() => Cause::Slept,
-        };
-        used.proved = listener.proved;
-        cause
+    /// Dials the host's relays until one leads to a call, and carries that to its end, which it gives; as an error, why
+    /// there is no use in another race. `before` is what ended the call before.
+    async fn race(&mut self, begin: Instant, before: Option<Failure>) -> Result<Outcome, Option<String>> {
+        let relays = self.relays();
+        self.shared.show_relays(&relays);
+        let mut race = Race::new(relays.len(), begin);
+        // What is known of each relay; at first that the call before has ended.
+        let mut failures: Vec<Option<Failure>> = relays.iter().map(|_| before.clone()).collect();
+        let mut lanes = FuturesUnordered::new();
+        let finish = Arc::new(Finish::default());
+        loop {
+            let until = match race.poll(Instant::now()) {
+                _ if finish.is_crossed() => None,
+                Next::Wait(until) => until,
+                Next::Start(number) => {
+                    let Some(relay) = relays.get(number) else { continue };
+                    self.shared.enter(Phase::Connecting, None);
+                    self.shared.show_relay(relay, RelayState::Dialling, None);
+                    lanes.push(self.lane(number, relay, &finish).run());
+                    continue;
+                }
+            };
+            if lanes.is_empty() {
+                self.rest(&failures, until.unwrap_or_else(|| Instant::now() + SLOW));
+            }
+            tokio::select! {
+                Some(ending) = lanes.next() => {
+                    let Some(relay) = relays.get(ending.lane) else { continue };
+                    if finish.is_crossed() && ending.proved.is_none() {
+                        self.shared.show_relay(relay, RelayState::Idle, None);
+                        continue;
+                    }
+                    let outcome = self.weigh(&ending, relay)?;
+                    if ending.proved.is_some() {
+                        return Ok(outcome);
+                    }
+                    self.shared.show_relay(relay, RelayState::Failed, Some(outcome.why.clone()));
+                    race.failed(ending.lane, Instant::now(), outcome.pause, outcome.verdict == Verdict::AskedFor);
+                    if let Some(slot) = failures.get_mut(ending.lane) {
+                        *slot = Some((outcome.verdict, outcome.why));
+                    }
+                }
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
+                () = self.shared.asked_for.notified() => race.hurry(),
+                change = self.surroundings.changed() => {
+                    tracing::debug!(?change, "connections may be dead");
+                    self.backoffs.clear();
+                    self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+                    race.wake(Instant::now());
+                }
+            }
+        }
     }
 
-    /// What to call with, read anew: other processes change it.
-    fn prepare(&self, used: &mut Used) -> Result<(RelayUrl, Secret<CAPABILITY_LEN>, Call), DeviceError> {
-        let profiles = Profiles::read(&self.data)?;
-        let profile = self.profile(&profiles)?;
-        let (relay, suite) = (profile.relay()?, profile.suite()?);
-        used.has_previous = profile.has_previous();
-        used.token = Some(profile.token().duplicate());
-        let capability = profile.capability(self.previous);
-        let shown = capability.to_bytes();
-        let call = Call {
-            relay: relay.authority().into(),
-            suite,
-            identity: profile.identity(),
-            host: profile.host_key(),
-            intent: Intent::Connect {
-                route: profile.route(),
-                capability,
-                psk: profile.psk(suite),
-                token: profile.token().duplicate(),
-            },
-            config: Config::default(),
-        };
-        Ok((relay, shown, call))
+    /// The host's relays, the one that served last first, and one that said it would leave last. A profile that cannot
+    /// be read has the relays that it had: the attempt tells what is wrong.
+    fn relays(&mut self) -> Vec<RelayUrl> {
+        let known = Profiles::read(&self.data).and_then(|profiles| profile(&self.shared, &profiles)?.relays());
+        let mut relays =
+            known.unwrap_or_else(|_| self.shared.host.relays.iter().filter_map(|relay| relay.parse().ok()).collect());
+        relays.sort_by_key(|relay| match Some(relay) {
+            relay if relay == self.leaving.as_ref() => 2,
+            relay if relay == self.last_good.as_ref() => 0,
+            _ => 1,
+        });
+        self.leaving = None;
+        relays
     }
 
-    fn profile<'p>(&self, profiles: &'p Profiles) -> Result<&'p HostProfile, DeviceError> {
-        let host = &self.shared.host;
-        profiles.by_id(&host.id).ok_or_else(|| DeviceError::UnknownHost { host: host.name.clone() })
+    fn lane(&self, number: usize, relay: &RelayUrl, finish: &Arc<Finish>) -> Lane {
+        Lane {
+            number,
+            relay: relay.clone(),
+            shared: self.shared.clone(),
+            data: self.data.clone(),
+            tls: self.tls.clone(),
+            finish: finish.clone(),
+            changes: self.changes.subscribe(),
+            previous: self.previous,
+        }
+    }
+
+    /// What the end of an attempt means for the next one; as an error, that there is none.
+    fn weigh(&mut self, ending: &Ending, relay: &RelayUrl) -> Result<Outcome, Option<String>> {
+        let backoff = self.backoffs.entry(relay.to_string()).or_default();
+        if let Some(at) = ending.proved {
+            backoff.proved(at);
+            self.previous = false;
+            self.last_good = Some(relay.clone());
+        }
+        if matches!(ending.cause, Cause::Moved) {
+            *backoff = Backoff::new();
+        }
+        let jittered = backoff.failed(TokioClock.now(), &mut random());
+        let mut verdict = judge(&ending.cause, ending.lasted, ending.other_capability);
+        if verdict == Verdict::Over && self.paired_again(ending) {
+            verdict = Verdict::Soon;
+        }
+        if ending.proved.is_none() && blames_capability(&ending.cause) {
+            self.previous = ending.other_capability;
+        }
+        let is_leaving = matches!(ending.cause, Cause::Ended(Ended::Hop(Code::Draining)));
+        if is_leaving {
+            self.leaving = Some(relay.clone());
+        }
+        let why = phrase(&ending.cause);
+        let pause = match verdict {
+            Verdict::Over if matches!(ending.cause, Cause::Ended(Ended::Asked)) => return Err(None),
+            Verdict::Over => {
+                tracing::error!(host = self.shared.host.name, error = why, "tunnel ended");
+                return Err(Some(why));
+            }
+            // The network is another one, and changes of it come slowly enough.
+            _ if matches!(ending.cause, Cause::Moved) => Duration::ZERO,
+            // It was left at a random time already; the others come first.
+            _ if is_leaving && ending.lasted >= HEALTHY => Duration::ZERO,
+            Verdict::Refused(least) | Verdict::Again(least) => jittered.max(least),
+            Verdict::OtherCapability | Verdict::Soon => jittered.min(SOON),
+            Verdict::AskedFor => jittered,
+        };
+        let (host, relay) = (&self.shared.host.name, relay.authority());
+        tracing::warn!(host, relay, error = why, retry = ?pause, "not connected");
+        Ok(Outcome { verdict, why, pause })
+    }
+
+    /// Shows that nothing is under way. It is a refusal where every relay leads to one: what one says in the host's
+    /// stead, another may not.
+    fn rest(&self, failures: &[Option<Failure>], until: Instant) {
+        let mut known = failures.iter().flatten();
+        let hopeful = known.clone().find(|(verdict, _)| !matches!(verdict, Verdict::Refused(_)));
+        match (hopeful, known.next()) {
+            (Some((_, why)), _) => self.shared.enter(Phase::Waiting(until), Some(why.clone())),
+            (None, Some((_, why))) => {
+                tracing::error!(host = self.shared.host.name, error = why, "refused");
+                self.shared.enter(Phase::Refused(until), Some(why.clone()));
+            }
+            (None, None) => self.shared.enter(Phase::Waiting(until), None),
+        }
     }
 
     /// Whether this device was paired anew since, so that a final no does not concern it any more.
-    fn paired_again(&self, used: &Used) -> bool {
-        let Some(token) = &used.token else { return false };
-        let profiles = Profiles::read(&self.data);
-        profiles.is_ok_and(|profiles| self.profile(&profiles).is_ok_and(|profile| !profile.token().same(token)))
-    }
-
-    /// Waits for the next attempt; less where somebody asks for the host, or the machine slept.
-    async fn wait(&self, until: Instant, asked_for: bool) {
-        let earliest = until.min(Instant::now() + ASKED_FOR);
-        let mut watch = SleepWatch::new();
-        loop {
-            tokio::select! {
-                () = sleep_until(until.min(Instant::now() + LOOK)) => {
-                    if Instant::now() >= until || watch.slept() {
-                        return;
-                    }
-                }
-                () = self.shared.asked_for.notified(), if asked_for => {
-                    sleep_until(earliest).await;
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Completes when the machine slept and the call did not survive it. The call itself would
-    /// notice after two missed round trips, which is long for somebody who has just opened a lid.
-    async fn sleep_cut_it(&self) {
-        let mut watch = SleepWatch::new();
-        loop {
-            sleep(LOOK).await;
-            if !watch.slept() {
-                continue;
-            }
-            let Some(stream) = self.shared.opener().and_then(|opener| opener.open()) else { return };
-            if timeout(PROBE, service::list(stream.into())).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-/// Hears what happens during a call.
-struct Listener<'a> {
-    shared: &'a Shared,
-    data: &'a Path,
-    /// The one that this call was made with.
-    capability: Secret<CAPABILITY_LEN>,
-    proved: Option<homing_core::Instant>,
-}
-
-impl Caller for Listener<'_> {
-    fn established(&mut self, opener: Opener) {
-        self.proved = Some(TokioClock.now());
-        tracing::info!(host = self.shared.host.name, "connected");
-        self.shared.enter(Phase::Connected(opener), None);
-    }
-
-    fn pending(&mut self, _: CheckWords, _: u16) {}
-
-    fn paired(&mut self, _: Paired, _: Secret<32>) -> Result<(), String> {
-        Err("this device did not ask to be paired".into())
-    }
-
-    fn capability(&mut self, fresh: &[u8; CAPABILITY_LEN]) {
-        let (data, id) = (self.data.to_path_buf(), self.shared.host.id.clone());
-        let (used, fresh) = (self.capability.duplicate(), Secret::new(*fresh));
-        // Apart, since the disk may take longer than the first requests.
-        tokio::task::spawn_blocking(move || {
-            let stored =
-                vault(&data).and_then(|mut vault| vault.update(|profiles| profiles.renew(&id, &used, fresh.expose())));
-            if let Err(error) = stored {
-                // The one in use still works.
-                tracing::warn!(%error, "a fresh capability could not be stored");
-            }
-        });
+    fn paired_again(&self, ending: &Ending) -> bool {
+        let Some(token) = &ending.token else { return false };
+        let known = |profiles: Profiles| -> Result<bool, DeviceError> {
+            Ok(!profile(&self.shared, &profiles)?.token().same(token))
+        };
+        Profiles::read(&self.data).and_then(known).unwrap_or(false)
     }
 }

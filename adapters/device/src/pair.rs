@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::error::DeviceError;
 use crate::profile::{HostSummary, NewHost, Profiles, host_id, vault};
 use crate::random;
-use crate::service::{self, Service};
+use crate::service::{self, Offer, Service};
 
 /// This kind of device, see [`homing_core::wire::PairFinish`].
 const PLATFORM: u8 = 1;
@@ -144,27 +144,39 @@ impl Attempts<'_> {
             opened: Some(opened),
             on_pending,
         };
-        let (ended, services) = {
+        let (ended, offer) = {
             let mut calling = pin!(call(socket, &TokioClock, want, &mut listener));
             let listing = async move {
                 let opener: Opener = opener.await.ok()?;
                 let stream = opener.open()?;
-                Some((opener, service::list(stream.into()).await))
+                Some((opener, service::ask(stream.into()).await))
             };
             tokio::select! {
-                ended = &mut calling => (Some(ended), Vec::new()),
+                ended = &mut calling => (Some(ended), None),
                 Some((opener, listed)) = listing => {
                     opener.close();
-                    (timeout(GOODBYE, calling).await.ok(), services_of(listed))
+                    (timeout(GOODBYE, calling).await.ok(), offer_of(listed))
                 }
             }
         };
         match (listener.stored, ended) {
-            (Some(host), _) => Ok(PairedHost { id: host.id, name: host.name, services }),
+            (Some(host), _) => {
+                let services = offer.map(|offer| self.note(&host.id, offer)).unwrap_or_default();
+                Ok(PairedHost { id: host.id, name: host.name, services })
+            }
             (None, Some(ended)) => Err(Broken::Ended(ended)),
             // A stream is opened only after the host was stored.
             (None, None) => Err(Broken::Ended(Ended::Asked)),
         }
+    }
+
+    /// Stores where else the host can be reached, and gives its services.
+    fn note(&mut self, id: &str, offer: Offer) -> Vec<Service> {
+        if let Err(error) = self.vault.update(|profiles| profiles.learn_relays(id, &offer.relays)) {
+            // The relay that the link names works, and the next call asks again.
+            tracing::warn!(%error, "the host's relays could not be stored");
+        }
+        offer.services
     }
 
     /// Returns the error where another attempt makes no sense.
@@ -185,11 +197,8 @@ impl Attempts<'_> {
     }
 }
 
-fn services_of(listed: Result<Vec<Service>, DeviceError>) -> Vec<Service> {
-    listed.unwrap_or_else(|error| {
-        tracing::warn!(%error, "paired, but the host did not list its services");
-        Vec::new()
-    })
+fn offer_of(listed: Result<Offer, DeviceError>) -> Option<Offer> {
+    listed.inspect_err(|error| tracing::warn!(%error, "paired, but the host did not list its services")).ok()
 }
 
 /// Whether the call broke off without anybody having said no.

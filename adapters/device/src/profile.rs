@@ -21,6 +21,8 @@ pub const STATE_FILE: &str = "vault.enc";
 pub const KEY_FILE: &str = "vault.key";
 /// The longest name of a host, in bytes.
 const NAME_MAX: usize = 63;
+/// Relays of one host that are remembered.
+const RELAYS_MAX: usize = 8;
 
 /// The hosts of a device.
 #[derive(Default, Serialize, Deserialize)]
@@ -33,8 +35,12 @@ pub struct Profiles {
 pub struct HostProfile {
     id: String,
     name: String,
+    /// Where it was paired; `plain` belongs to it.
     relay: String,
     plain: bool,
+    /// Where the host says that it can be reached, `wss://…`, the best first.
+    #[serde(default)]
+    relays: Vec<String>,
     suite: u8,
     host_key: Hex<32>,
     identity: Hex<32>,
@@ -56,8 +62,10 @@ pub struct HostSummary {
     pub id: String,
     /// Its name on this device.
     pub name: String,
-    /// Its relay, `wss://…`.
+    /// The relay that it was paired through, `wss://…`.
     pub relay: String,
+    /// All its relays as far as this device knows, the first to try first.
+    pub relays: Vec<String>,
     /// When this device was paired with it, Unix seconds.
     pub paired_at: u64,
 }
@@ -175,6 +183,7 @@ impl Profiles {
             id,
             relay: new.relay.authority().into(),
             plain: new.relay.is_plain(),
+            relays: Vec::new(),
             suite: new.suite.to_byte(),
             host_key: Hex::new(*new.host.as_bytes()),
             identity: Hex(new.identity.secret()),
@@ -197,6 +206,24 @@ impl Profiles {
             profile.previous = Some(Hex(used.duplicate()));
             profile.capability = Hex::new(*fresh);
         }
+    }
+
+    /// Notes where a host says that it can be reached. False where that is known already.
+    pub(crate) fn learn_relays(&mut self, id: &str, told: &[String]) -> bool {
+        let Some(profile) = self.by_id_mut(id) else { return false };
+        let mut relays: Vec<String> = Vec::new();
+        // Spelled in one way, and only what may be dialled.
+        for relay in told.iter().filter_map(|relay| relay.parse::<RelayUrl>().ok()) {
+            let relay = relay.to_string();
+            if relays.len() < RELAYS_MAX && !relays.contains(&relay) {
+                relays.push(relay);
+            }
+        }
+        let is_news = !relays.is_empty() && profile.relays != relays;
+        if is_news {
+            profile.relays = relays;
+        }
+        is_news
     }
 
     fn change<R>(
@@ -236,22 +263,35 @@ impl HostProfile {
     /// What may be told of it.
     #[must_use]
     pub fn summary(&self) -> HostSummary {
-        let scheme = if self.plain { "ws" } else { "wss" };
+        let relays = self.relays().map(|relays| relays.iter().map(ToString::to_string).collect());
         HostSummary {
             id: self.id.clone(),
             name: self.name.clone(),
-            relay: format!("{scheme}://{}", self.relay),
+            relay: self.paired_through(),
+            relays: relays.unwrap_or_else(|_| vec![self.paired_through()]),
             paired_at: self.paired_at,
         }
     }
 
-    /// Where its relay is.
+    /// Where its relays are, the first to try first: those that the host named, then the one that
+    /// it was paired through.
     ///
     /// # Errors
-    /// [`DeviceError::RelayName`] where the stored name is none.
-    pub fn relay(&self) -> Result<RelayUrl, DeviceError> {
-        RelayUrl::from_authority(&self.relay, self.plain)
-            .map_err(|error| DeviceError::RelayName { relay: self.relay.clone(), error })
+    /// [`DeviceError::RelayName`] where a stored name is none.
+    pub fn relays(&self) -> Result<Vec<RelayUrl>, DeviceError> {
+        let wrong = |error| DeviceError::RelayName { relay: self.relay.clone(), error };
+        let paired = RelayUrl::from_authority(&self.relay, self.plain).map_err(wrong)?;
+        // One that a later version can read is no reason to reach the host through none.
+        let mut relays: Vec<RelayUrl> = self.relays.iter().filter_map(|relay| relay.parse().ok()).collect();
+        if !relays.contains(&paired) {
+            relays.push(paired);
+        }
+        Ok(relays)
+    }
+
+    fn paired_through(&self) -> String {
+        let scheme = if self.plain { "ws" } else { "wss" };
+        format!("{scheme}://{}", self.relay)
     }
 
     pub(crate) fn suite(&self) -> Result<Suite, DeviceError> {

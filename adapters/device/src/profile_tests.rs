@@ -39,7 +39,7 @@ fn hosts_are_kept_sealed_and_named_once() {
     let profile = profiles.find("my-nas").unwrap();
     assert_eq!(profile.host_key(), PublicKey::from_bytes([1; 32]));
     assert_eq!((profile.route(), profile.token().expose()), ([4; 16], &[3; TOKEN_LEN]));
-    assert_eq!(profile.relay().unwrap().to_string(), "wss://relay.example.org");
+    assert_eq!(profile.summary().relays, ["wss://relay.example.org"]);
     let told = format!("{profiles:?}");
     assert!(told.contains("my-nas") && !told.contains("0303"), "{told}");
     let sealed = std::fs::read(data.join(STATE_FILE)).unwrap();
@@ -116,4 +116,37 @@ fn long_names_stay_unique() {
     let second = add(dir.path(), &long, 2).name;
     assert!(is_name(&first) && is_name(&second) && first != second, "{first} {second}");
     assert!(second.ends_with("-2"));
+}
+
+#[test]
+fn the_relays_that_a_host_names_come_before_the_one_it_was_paired_through() {
+    let dir = TempDir::new().unwrap();
+    let id = add(dir.path(), "nas", 1).id;
+    let learn = |told: &[&str]| {
+        let told: Vec<_> = told.iter().map(|relay| (*relay).to_owned()).collect();
+        vault(dir.path()).unwrap().update(|profiles| profiles.learn_relays(&id, &told)).unwrap().0
+    };
+    let relays = || Profiles::list(dir.path()).unwrap().remove(0).relays;
+    assert!(!learn(&[]) && !learn(&["http://x", "ws://relay.example.net", "\u{1b}[2J"]), "nothing to dial");
+    assert_eq!(relays(), ["wss://relay.example.org"]);
+    assert!(learn(&["wss://B.example.org:443", "wss://b.example.org", "nonsense", "wss://c.example.org:8443"]));
+    assert_eq!(relays(), ["wss://b.example.org", "wss://c.example.org:8443", "wss://relay.example.org"]);
+    assert!(!learn(&["wss://b.example.org", "wss://c.example.org:8443"]), "known");
+    // Its order is the host's, where the host names it.
+    assert!(learn(&["wss://relay.example.org", "wss://b.example.org"]));
+    assert_eq!(relays(), ["wss://relay.example.org", "wss://b.example.org"]);
+    let many: Vec<_> = (0..100).map(|n| format!("wss://r{n}.example.org")).collect();
+    assert!(learn(&many.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_eq!(relays().len(), RELAYS_MAX + 1);
+    assert_eq!(Profiles::list(dir.path()).unwrap()[0].relay, "wss://relay.example.org");
+}
+
+#[test]
+fn a_profile_from_before_relays_were_named_is_read() {
+    let dir = TempDir::new().unwrap();
+    add(dir.path(), "nas", 1);
+    let mut text = serde_json::to_value(Profiles::read(dir.path()).unwrap()).unwrap();
+    assert!(text["hosts"][0].as_object_mut().unwrap().remove("relays").is_some());
+    let old: Profiles = serde_json::from_value(text).unwrap();
+    assert_eq!(old.hosts[0].summary().relays, ["wss://relay.example.org"]);
 }

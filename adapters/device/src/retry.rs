@@ -1,12 +1,10 @@
 //! What the end of a call means for the next: never again, or when.
 
 use core::time::Duration;
-use std::time::Instant;
 
 use homing_core::handshake::Failure;
 use homing_core::hop::Code;
 use homing_driver::Ended;
-use homing_local::clock::unix_now;
 use homing_tokio::DialError;
 
 use crate::error::DeviceError;
@@ -15,8 +13,6 @@ use crate::error::DeviceError;
 const SLOW: Duration = Duration::from_secs(30);
 /// A relay keeps a dial this long, or longer, before it says that the host is not there.
 const PARKED: Duration = Duration::from_secs(5);
-/// How far the time of day may run ahead of the monotonic clock before the machine must have slept.
-const SLEPT: Duration = Duration::from_secs(10);
 
 /// Why there is no call.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +26,12 @@ pub(crate) enum Cause {
     /// The call ended.
     #[error(transparent)]
     Ended(#[from] Ended),
-    /// This machine slept, and the call did not survive it.
-    #[error("the connection did not survive this machine's sleep")]
-    Slept,
+    /// The network changed or this machine slept, and the call did not survive it.
+    #[error("the connection did not survive a change of this machine's network, or its sleep")]
+    Moved,
+    /// Another relay led to the host sooner.
+    #[error("another relay was faster")]
+    Outrun,
 }
 
 /// What is to follow.
@@ -60,7 +59,7 @@ pub(crate) fn judge(cause: &Cause, lasted: Duration, other_capability: bool) -> 
         Cause::Profile(_) | Cause::Dial(DialError::TlsSetup(_)) => Verdict::Refused(SLOW),
         Cause::Dial(DialError::Full { .. }) => Verdict::Again(Duration::ZERO),
         Cause::Dial(_) => Verdict::AskedFor,
-        Cause::Slept => Verdict::Soon,
+        Cause::Moved | Cause::Outrun => Verdict::Soon,
         Cause::Ended(ended) => judge_end(ended, lasted, other_capability),
     }
 }
@@ -100,29 +99,6 @@ pub(crate) fn phrase(cause: &Cause) -> String {
         ),
         other => other.to_string(),
     }
-}
-
-/// Notices that the machine slept: the time of day went on, the monotonic clock did not.
-#[derive(Debug)]
-pub(crate) struct SleepWatch {
-    wall: u64,
-    steady: Instant,
-}
-
-impl SleepWatch {
-    pub(crate) fn new() -> Self {
-        Self { wall: unix_now(), steady: Instant::now() }
-    }
-
-    /// Whether it slept since this was last asked.
-    pub(crate) fn slept(&mut self) -> bool {
-        let past = core::mem::replace(self, Self::new());
-        ran_ahead(self.wall.saturating_sub(past.wall), self.steady.saturating_duration_since(past.steady))
-    }
-}
-
-fn ran_ahead(wall_seconds: u64, steady: Duration) -> bool {
-    Duration::from_secs(wall_seconds).saturating_sub(steady) > SLEPT
 }
 
 #[cfg(test)]
@@ -179,13 +155,5 @@ mod tests {
     #[test]
     fn a_wrong_host_key_is_loud() {
         assert!(phrase(&Ended::Handshake(handshake::Error::Forged).into()).starts_with("WRONG HOST KEY"));
-    }
-
-    #[test]
-    fn sleep_shows_in_the_distance_between_two_clocks() {
-        assert!(ran_ahead(3600, Duration::from_secs(5)));
-        assert!(!ran_ahead(6, Duration::from_secs(5)));
-        assert!(!ran_ahead(0, Duration::from_secs(5)));
-        assert!(!SleepWatch::new().slept());
     }
 }

@@ -25,9 +25,13 @@ pub struct Service {
     pub kind: String,
 }
 
-#[derive(Deserialize)]
-struct List {
-    services: Vec<Service>,
+/// What a host tells of itself.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Offer {
+    pub(crate) services: Vec<Service>,
+    /// The relays that it can be reached through, `wss://…`. An older host names none.
+    #[serde(default)]
+    pub(crate) relays: Vec<String>,
 }
 
 /// The first bytes of a stream to the service `name`; none where no service can have that name.
@@ -39,30 +43,29 @@ pub(crate) fn preface(name: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Asks for the services over a fresh stream.
-pub(crate) async fn list(mut stream: TunnelStream) -> Result<Vec<Service>, DeviceError> {
+/// Asks for the services, and what else the host tells, over a fresh stream.
+pub(crate) async fn ask(mut stream: TunnelStream) -> Result<Offer, DeviceError> {
     let asked = async {
         stream.write_all(&[0]).await?;
         stream.shutdown().await?;
-        read_list(&mut stream).await
+        read_offer(&mut stream).await
     };
     match timeout(LIST_TIMEOUT, asked).await {
-        Ok(Ok(services)) => Ok(services),
+        Ok(Ok(offer)) => Ok(offer),
         Ok(Err(error)) => Err(DeviceError::from_stream(error)),
         Err(_) => Err(DeviceError::not_reachable("the host did not list its services in 10 s")),
     }
 }
 
-async fn read_list(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<Service>> {
+async fn read_offer(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Offer> {
     let mut text = Vec::new();
     let len = from.take(LIST_MAX.saturating_add(1)).read_to_end(&mut text).await?;
     if u64::try_from(len).unwrap_or(u64::MAX) > LIST_MAX {
         return Err(io::Error::other("the host's list of services is longer than 64 KiB"));
     }
-    let list: List = serde_json::from_slice(&text).map_err(|_| {
+    serde_json::from_slice(&text).map_err(|_| {
         io::Error::other("the host's list of services cannot be read; are both programs of the same version?")
-    })?;
-    Ok(list.services)
+    })
 }
 
 #[cfg(test)]
@@ -79,10 +82,13 @@ mod tests {
     #[tokio::test]
     async fn a_list_is_read_to_its_end_and_no_further_than_allowed() {
         let text = br#"{"services":[{"name":"web","kind":"http"},{"name":"ssh","kind":"tcp","later":1}],"more":2}"#;
-        let services = read_list(&mut text.as_slice()).await.unwrap();
-        assert_eq!(services[1], Service { name: "ssh".into(), kind: "tcp".into() });
-        assert!(read_list(&mut &text[..20]).await.is_err());
+        let offer = read_offer(&mut text.as_slice()).await.unwrap();
+        assert_eq!(offer.services[1], Service { name: "ssh".into(), kind: "tcp".into() });
+        assert!(offer.relays.is_empty());
+        let text = br#"{"relays":["wss://a.example"],"services":[]}"#;
+        assert_eq!(read_offer(&mut text.as_slice()).await.unwrap().relays, ["wss://a.example"]);
+        assert!(read_offer(&mut &text[..20]).await.is_err());
         let endless = format!("{}{{\"services\":[]}}", " ".repeat(64 * 1024));
-        assert!(read_list(&mut endless.as_bytes()).await.unwrap_err().to_string().contains("64 KiB"));
+        assert!(read_offer(&mut endless.as_bytes()).await.unwrap_err().to_string().contains("64 KiB"));
     }
 }

@@ -32,8 +32,10 @@ pub enum LinkState {
 pub struct LinkStatus {
     /// The host's name on this device.
     pub host: String,
-    /// Its relay, `wss://…`.
+    /// The relay in use, or the last one dialled, `wss://…`.
     pub relay: String,
+    /// All its relays, the first to try first.
+    pub relays: Vec<RelayStatus>,
     /// What the call is doing.
     pub state: LinkState,
     /// Since when, Unix seconds.
@@ -44,6 +46,31 @@ pub struct LinkStatus {
     pub last_error: Option<String>,
     /// Milliseconds until the next attempt.
     pub retry_in_ms: Option<u64>,
+}
+
+/// What one of a host's relays is good for at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayState {
+    /// The call goes through it.
+    InUse,
+    /// It is being dialled, or waits for the host.
+    Dialling,
+    /// The last attempt through it failed.
+    Failed,
+    /// It was not needed.
+    Idle,
+}
+
+/// One of a host's relays, as a status shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RelayStatus {
+    /// Where it is, `wss://…`.
+    pub relay: String,
+    /// What it is good for.
+    pub state: RelayState,
+    /// Why the last attempt through it failed; none where it did not.
+    pub last_error: Option<String>,
 }
 
 /// Answers `status` on the control socket of this process, for as long as it is polled.

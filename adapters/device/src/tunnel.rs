@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use homing_driver::device::Opener;
 use homing_local::clock::unix_now;
-use homing_tokio::{ClientTls, TunnelStream};
+use homing_tokio::{ClientTls, RelayUrl, TunnelStream};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -17,7 +17,7 @@ use crate::error::DeviceError;
 use crate::keep::Keeper;
 use crate::profile::{HostSummary, Profiles};
 use crate::service::{self, Service};
-use crate::status::{LinkState, LinkStatus};
+use crate::status::{LinkState, LinkStatus, RelayState, RelayStatus};
 
 /// How long opening a stream waits for the host.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -74,6 +74,9 @@ pub(crate) struct View {
     pub(crate) phase: Phase,
     pub(crate) since: u64,
     pub(crate) last_error: Option<String>,
+    pub(crate) relays: Vec<RelayStatus>,
+    /// The one in use, or dialled last.
+    pub(crate) relay: String,
 }
 
 #[derive(Debug)]
@@ -111,6 +114,26 @@ impl Shared {
         });
     }
 
+    /// Shows these relays, none of them dialled yet.
+    pub(crate) fn show_relays(&self, relays: &[RelayUrl]) {
+        let idle =
+            |relay: &RelayUrl| RelayStatus { relay: relay.to_string(), state: RelayState::Idle, last_error: None };
+        self.view.send_modify(|view| view.relays = relays.iter().map(idle).collect());
+    }
+
+    /// Shows what a relay is good for.
+    pub(crate) fn show_relay(&self, relay: &RelayUrl, state: RelayState, error: Option<String>) {
+        let relay = relay.to_string();
+        self.view.send_modify(|view| {
+            if let Some(shown) = view.relays.iter_mut().find(|shown| shown.relay == relay) {
+                (shown.state, shown.last_error) = (state, error);
+            }
+            if matches!(state, RelayState::InUse | RelayState::Dialling) {
+                view.relay = relay;
+            }
+        });
+    }
+
     pub(crate) fn opener(&self) -> Option<Opener> {
         match &self.view.borrow().phase {
             Phase::Connected(opener) => Some(opener.clone()),
@@ -131,7 +154,13 @@ impl Tunnel {
     }
 
     pub(crate) fn to(data: &Path, host: HostSummary, tls: Arc<ClientTls>) -> Self {
-        let (view, _) = watch::channel(View { phase: Phase::Connecting, since: unix_now(), last_error: None });
+        let (view, _) = watch::channel(View {
+            phase: Phase::Connecting,
+            since: unix_now(),
+            last_error: None,
+            relays: Vec::new(),
+            relay: host.relay.clone(),
+        });
         let shared = Arc::new(Shared { view, host, asked_for: Notify::new(), stop: Notify::new() });
         tokio::spawn(Keeper::new(shared.clone(), data, tls).keep());
         Self(Arc::new(Held(shared)))
@@ -161,7 +190,7 @@ impl Tunnel {
     /// # Errors
     /// As [`open`](Self::open), or [`DeviceError::Failed`] where the answer cannot be read.
     pub async fn services(&self) -> Result<Vec<Service>, DeviceError> {
-        service::list(self.stream().await?).await
+        Ok(service::ask(self.stream().await?).await?.services)
     }
 
     /// What the call is doing.
@@ -177,7 +206,8 @@ impl Tunnel {
         let left = retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());
         LinkStatus {
             host: shared.host.name.clone(),
-            relay: shared.host.relay.clone(),
+            relay: view.relay.clone(),
+            relays: view.relays.clone(),
             state: view.phase.state(),
             since: view.since,
             last_round_trip_ms: round_trip.map(|trip| trip.as_secs_f64() * 1000.0),
@@ -216,11 +246,11 @@ impl Tunnel {
                 Phase::Connected(opener) => Some(opener.clone()),
                 // Told at once: waiting would not help.
                 Phase::Over | Phase::Refused(_) => break,
-                Phase::Waiting(_) => {
+                // Some relays may be dialled while others rest.
+                Phase::Waiting(_) | Phase::Connecting => {
                     shared.asked_for.notify_one();
                     None
                 }
-                Phase::Connecting => None,
             };
             // A call that has just ended opens none, and shows something else in a moment.
             if let Some(stream) = opener.and_then(|opener| opener.open()) {

@@ -164,7 +164,9 @@ async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
     if name.is_empty() {
         let list: Vec<_> =
             shared.services.iter().map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
-        let text = json!({ "services": list }).to_string();
+        // Devices were paired through one of them, and fall back on the others.
+        let relays: Vec<_> = shared.relays.iter().map(ToString::to_string).collect();
+        let text = json!({ "services": list, "relays": relays }).to_string();
         if stream.write_all(text.as_bytes()).await.is_ok() {
             let _ = stream.shutdown().await;
         }

@@ -41,16 +41,16 @@ pub(crate) fn hosts(command: HostsCommand, data: &Path, out: Output) -> Result<(
 fn list(data: &Path, out: Output) -> Result<(), Failure> {
     let hosts = Profiles::list(data)?;
     let json = hosts.iter().map(
-        |host| json!({ "id": host.id, "name": host.name, "relay": host.relay, "paired_at": rfc3339(host.paired_at) }),
+        |host| json!({ "id": host.id, "name": host.name, "relay": host.relay, "relays": host.relays, "paired_at": rfc3339(host.paired_at) }),
     );
     out.json(&json.collect())?;
     if hosts.is_empty() {
         return out.text("no hosts yet; `homing pair LINK` adds the one that shows the link");
     }
-    let titles = ["NAME", "ID", "RELAY", "PAIRED"].map(str::to_owned);
-    let rows = hosts
-        .iter()
-        .map(|host| [clean_line(&host.name), clean_line(&host.id), clean_line(&host.relay), rfc3339(host.paired_at)]);
+    let titles = ["NAME", "ID", "RELAYS", "PAIRED"].map(str::to_owned);
+    let rows = hosts.iter().map(|host| {
+        [clean_line(&host.name), clean_line(&host.id), clean_line(&host.relays.join(" ")), rfc3339(host.paired_at)]
+    });
     out.table(&core::iter::once(titles).chain(rows).collect::<Vec<_>>())
 }
 

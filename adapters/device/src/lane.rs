@@ -1,0 +1,259 @@
+//! One attempt to reach a host through one relay, and the call that comes of it.
+
+use core::net::IpAddr;
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use homing_core::channel::Config;
+use homing_core::crypto::Secret;
+use homing_core::handshake::CheckWords;
+use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
+use homing_driver::device::{Call, Caller, Intent, Opener, call};
+use homing_driver::{Clock as _, Paired};
+use homing_tokio::{ClientTls, DialError, RelayUrl, Socket, TokioClock, dial, endpoint_config, is_local};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::error::DeviceError;
+use crate::profile::{HostProfile, Profiles, vault};
+use crate::retry::Cause;
+use crate::service;
+use crate::status::RelayState;
+use crate::tunnel::{Phase, Shared};
+
+/// Which attempt of a race reached the host first.
+#[derive(Debug, Default)]
+pub(crate) struct Finish {
+    winner: OnceLock<usize>,
+    crossed: Notify,
+}
+
+impl Finish {
+    /// Whether this lane is the first; it stays the first however often it asks.
+    fn cross(&self, lane: usize) -> bool {
+        let first = *self.winner.get_or_init(|| lane) == lane;
+        self.crossed.notify_waiters();
+        first
+    }
+
+    /// Whether the race is over.
+    pub(crate) fn is_crossed(&self) -> bool {
+        self.winner.get().is_some()
+    }
+
+    /// Waits until another lane was first.
+    async fn outrun(&self, lane: usize) {
+        loop {
+            let crossed = self.crossed.notified();
+            if self.winner.get().is_some_and(|winner| *winner != lane) {
+                return;
+            }
+            crossed.await;
+        }
+    }
+}
+
+/// What an attempt needs.
+pub(crate) struct Lane {
+    /// Its number in the race.
+    pub(crate) number: usize,
+    pub(crate) relay: RelayUrl,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) data: PathBuf,
+    pub(crate) tls: Arc<ClientTls>,
+    pub(crate) finish: Arc<Finish>,
+    /// Changes whenever the network did, or the machine slept.
+    pub(crate) changes: watch::Receiver<u64>,
+    /// Show the capability before the newest.
+    pub(crate) previous: bool,
+}
+
+/// How an attempt ended.
+pub(crate) struct Ending {
+    pub(crate) lane: usize,
+    pub(crate) cause: Cause,
+    pub(crate) lasted: Duration,
+    /// When the host answered; none where it did not.
+    pub(crate) proved: Option<homing_core::Instant>,
+    /// The token that was shown; none where the profile could not be read.
+    pub(crate) token: Option<Secret<TOKEN_LEN>>,
+    /// Whether there is another capability to show.
+    pub(crate) other_capability: bool,
+}
+
+impl Lane {
+    /// Dials and calls, until the call ends or another lane is faster.
+    pub(crate) async fn run(mut self) -> Ending {
+        let started = Instant::now();
+        let mut ending = Ending {
+            lane: self.number,
+            cause: Cause::Outrun,
+            lasted: Duration::ZERO,
+            proved: None,
+            token: None,
+            other_capability: false,
+        };
+        let (finish, number) = (self.finish.clone(), self.number);
+        tokio::select! {
+            cause = self.attempt(&mut ending) => ending.cause = cause,
+            () = finish.outrun(number) => {}
+        }
+        ending.lasted = started.elapsed();
+        ending
+    }
+
+    async fn attempt(&mut self, ending: &mut Ending) -> Cause {
+        let (capability, with) = match self.prepare(ending) {
+            Ok(prepared) => prepared,
+            Err(error) => return Cause::Profile(error),
+        };
+        let socket = match self.dial().await {
+            Ok(socket) => socket,
+            Err(error) => return error.into(),
+        };
+        let from = socket.get_ref().get_ref().local_address();
+        let mut listener = Listener { lane: self, capability, proved: &mut ending.proved };
+        tokio::select! {
+            ended = call(socket, &TokioClock, with, &mut listener) => ended.into(),
+            () = cut(self.changes.clone(), from, &self.shared) => Cause::Moved,
+        }
+    }
+
+    /// What to call with, read anew: other processes change it.
+    fn prepare(&self, ending: &mut Ending) -> Result<(Secret<CAPABILITY_LEN>, Call), DeviceError> {
+        let profiles = Profiles::read(&self.data)?;
+        let profile = profile(&self.shared, &profiles)?;
+        let suite = profile.suite()?;
+        ending.other_capability = profile.has_previous() && !self.previous;
+        ending.token = Some(profile.token().duplicate());
+        let capability = profile.capability(self.previous);
+        let shown = capability.to_bytes();
+        let call = Call {
+            relay: self.relay.authority().into(),
+            suite,
+            identity: profile.identity(),
+            host: profile.host_key(),
+            intent: Intent::Connect {
+                route: profile.route(),
+                capability,
+                psk: profile.psk(suite),
+                token: profile.token().duplicate(),
+            },
+            config: Config::default(),
+        };
+        Ok((shown, call))
+    }
+
+    /// Dials, and once more where the network changes meanwhile: the first attempt may have begun on the old one.
+    async fn dial(&mut self) -> Result<Socket, DialError> {
+        tokio::select! {
+            dialled = dial(&self.relay, &self.tls, endpoint_config()) => return dialled,
+            Ok(()) = self.changes.changed() => {}
+        }
+        dial(&self.relay, &self.tls, endpoint_config()).await
+    }
+}
+
+/// The profile that a tunnel calls with.
+pub(crate) fn profile<'p>(shared: &Shared, profiles: &'p Profiles) -> Result<&'p HostProfile, DeviceError> {
+    let host = &shared.host;
+    profiles.by_id(&host.id).ok_or_else(|| DeviceError::UnknownHost { host: host.name.clone() })
+}
+
+/// Completes when the address that a call comes from is gone. At every other change the relay is asked, and the call ends
+/// by itself where no answer comes: silence alone takes long for somebody who has just opened a lid.
+async fn cut(mut changes: watch::Receiver<u64>, from: Option<IpAddr>, shared: &Shared) {
+    while changes.changed().await.is_ok() {
+        if from.is_some_and(|address| !is_local(address)) {
+            return;
+        }
+        if let Some(opener) = shared.opener() {
+            opener.probe();
+        }
+    }
+    core::future::pending().await
+}
+
+/// Hears what happens during a call.
+struct Listener<'a> {
+    lane: &'a Lane,
+    /// The one that this call was made with.
+    capability: Secret<CAPABILITY_LEN>,
+    proved: &'a mut Option<homing_core::Instant>,
+}
+
+impl Caller for Listener<'_> {
+    fn established(&mut self, opener: Opener) {
+        let Lane { shared, relay, .. } = self.lane;
+        if !self.lane.finish.cross(self.lane.number) {
+            return opener.close();
+        }
+        *self.proved = Some(TokioClock.now());
+        tracing::info!(host = shared.host.name, relay = relay.authority(), "connected");
+        shared.enter(Phase::Connected(opener.clone()), None);
+        shared.show_relay(relay, RelayState::InUse, None);
+        tokio::spawn(learn_relays(shared.clone(), self.lane.data.clone(), opener));
+    }
+
+    fn pending(&mut self, _: CheckWords, _: u16) {}
+
+    fn paired(&mut self, _: Paired, _: Secret<32>) -> Result<(), String> {
+        Err("this device did not ask to be paired".into())
+    }
+
+    fn capability(&mut self, fresh: &[u8; CAPABILITY_LEN]) {
+        let (data, id) = (self.lane.data.clone(), self.lane.shared.host.id.clone());
+        let (used, fresh) = (self.capability.duplicate(), Secret::new(*fresh));
+        // Apart, since the disk may take longer than the first requests.
+        tokio::task::spawn_blocking(move || {
+            let stored =
+                vault(&data).and_then(|mut vault| vault.update(|profiles| profiles.renew(&id, &used, fresh.expose())));
+            if let Err(error) = stored {
+                // The one in use still works.
+                tracing::warn!(%error, "a fresh capability could not be stored");
+            }
+        });
+    }
+}
+
+/// Asks the host where else it can be reached, and notes it.
+async fn learn_relays(shared: Arc<Shared>, data: PathBuf, opener: Opener) {
+    let Some(stream) = opener.open() else { return };
+    // A call that has ended will not say.
+    let Ok(offer) = service::ask(stream.into()).await else { return };
+    let id = shared.host.id.clone();
+    let stored = tokio::task::spawn_blocking(move || note_relays(&data, &id, &offer.relays)).await;
+    if let Ok(Err(error)) = stored {
+        tracing::warn!(%error, "the host's relays could not be stored");
+    }
+}
+
+/// Writes only where there is something new: several processes use the file.
+fn note_relays(data: &Path, id: &str, told: &[String]) -> Result<(), DeviceError> {
+    if Profiles::read(data)?.learn_relays(id, told) {
+        vault(data)?.update(|profiles| profiles.learn_relays(id, told))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_lane_is_first_and_the_others_hear_of_it() {
+        let finish = Arc::new(Finish::default());
+        let waiting = tokio::spawn({
+            let finish = finish.clone();
+            async move { finish.outrun(0).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(finish.cross(1) && finish.cross(1) && !finish.cross(0));
+        timeout(Duration::from_secs(5), waiting).await.expect("told").unwrap();
+        timeout(Duration::from_secs(5), finish.outrun(2)).await.expect("told later");
+        assert!(timeout(Duration::from_millis(20), finish.outrun(1)).await.is_err(), "the winner goes on");
+    }
+}
