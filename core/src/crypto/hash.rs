@@ -1,9 +1,12 @@
 //! BLAKE2s, its keyed form, and HKDF over its HMAC (protocol 3.2).
 
+use blake2::digest::array::Array;
+use blake2::digest::block_api::{Buffer, UpdateCore, VariableOutputCore};
 use blake2::digest::consts::{U16, U32};
 use blake2::digest::{FixedOutput, KeyInit, Mac as _};
-use blake2::{Blake2s256, Blake2sMac, Digest};
+use blake2::{Blake2s256, Blake2sMac, Blake2sVarCore, Digest};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 use super::key::Secret;
 use crate::wire::Writer;
@@ -15,6 +18,8 @@ pub const PROTO: &[u8] = b"homing-1";
 pub type Mac = [u8; 16];
 
 const BLOCK: usize = 64;
+const IPAD: u8 = 0x36;
+const OPAD: u8 = 0x5c;
 const LABEL_MAX: usize = 96;
 
 /// BLAKE2s-256 of the concatenated parts.
@@ -53,44 +58,86 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-/// An HMAC-BLAKE2s whose key has been absorbed; cheap to use again.
-#[derive(Clone)]
-pub(super) struct Hmac {
-    inner: Blake2s256,
-    outer: Blake2s256,
+/// HMAC-BLAKE2s (RFC 2104) of `parts`, once.
+pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> Secret<32> {
+    let mut block = key_block(key);
+    let mut inner = Blake2s256::new();
+    Digest::update(&mut inner, block.map(|b| b ^ IPAD));
+    for part in parts {
+        Digest::update(&mut inner, part);
+    }
+    let mut outer = Blake2s256::new();
+    Digest::update(&mut outer, block.map(|b| b ^ OPAD));
+    block.zeroize();
+    Digest::update(&mut outer, inner.finalize_fixed());
+    Secret::new(outer.finalize_fixed().into())
 }
 
-impl Hmac {
-    pub(super) fn new(key: &[u8]) -> Self {
-        let mut block = [0; BLOCK];
-        if let Some(head) = block.get_mut(..key.len()) {
-            head.copy_from_slice(key);
-        } else if let Some(head) = block.first_chunk_mut::<32>() {
-            *head = hash(&[key]);
-        }
-        let mut inner = Blake2s256::new();
-        Digest::update(&mut inner, block.map(|b| b ^ 0x36));
-        let mut outer = Blake2s256::new();
-        Digest::update(&mut outer, block.map(|b| b ^ 0x5c));
-        zeroize::Zeroize::zeroize(&mut block);
+fn key_block(key: &[u8]) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    if let Some(head) = block.get_mut(..key.len()) {
+        head.copy_from_slice(key);
+    } else if let Some(head) = block.first_chunk_mut::<32>() {
+        *head = hash(&[key]);
+    }
+    block
+}
+
+/// The key of HKDF-Expand (RFC 5869), absorbed: each block costs two compressions, not four.
+///
+/// BLAKE2s treats the last block of a message differently, so the padded key can be absorbed ahead
+/// only because something follows it; here that is at least the number of the output block.
+pub(crate) struct Prk {
+    inner: Blake2sVarCore,
+    outer: Blake2sVarCore,
+}
+
+impl Prk {
+    pub(crate) fn new(prk: &Secret<32>) -> Self {
+        let mut block = key_block(prk.expose());
+        let mut absorbed = |pad| {
+            for byte in &mut block {
+                *byte ^= pad;
+            }
+            let mut core = Blake2sVarCore::new_with_params(&[], &[], 0, 32);
+            core.update_blocks(core::slice::from_ref((&block).into()));
+            core
+        };
+        let (inner, outer) = (absorbed(IPAD), absorbed(IPAD ^ OPAD));
+        block.zeroize();
         Self { inner, outer }
     }
 
-    pub(super) fn mac(&self, parts: &[&[u8]]) -> Secret<32> {
-        let mut inner = self.inner.clone();
-        for part in parts {
-            Digest::update(&mut inner, part);
+    /// Output block `number` where `parts` are what comes before that number.
+    pub(super) fn block(&self, parts: &[&[u8]], number: u8) -> Secret<32> {
+        let (mut inner, mut rest) = (self.inner.clone(), Buffer::<Blake2sVarCore>::default());
+        for part in parts.iter().copied().chain([&[number][..]]) {
+            rest.digest_blocks(part, |blocks| inner.update_blocks(blocks));
         }
+        let mut digest = Array::default();
+        inner.finalize_variable_core(&mut rest, &mut digest);
         let mut outer = self.outer.clone();
-        Digest::update(&mut outer, inner.finalize_fixed());
-        Secret::new(outer.finalize_fixed().into())
+        let mut rest = Buffer::<Blake2sVarCore>::new(&digest);
+        outer.finalize_variable_core(&mut rest, &mut digest);
+        Secret::new(digest.into())
+    }
+
+    /// As [`expand_into`].
+    pub(crate) fn expand<const N: usize>(&self, label: &str, context: &[u8]) -> Secret<N> {
+        const { assert!(N <= 32, "one block of HKDF output") };
+        let mut info = [0; LABEL_MAX];
+        let len = emit_info(N, label, context, &mut info);
+        let block = self.block(&[info.get(..len).unwrap_or_default()], 1);
+        let mut out = [0; N];
+        out.copy_from_slice(block.expose().get(..N).unwrap_or_default());
+        Secret::new(out)
     }
 }
 
 /// HKDF-Extract (RFC 5869): HMAC-BLAKE2s of `parts` under `salt`.
 #[must_use]
 pub fn extract(salt: &[u8], parts: &[&[u8]]) -> Secret<32> {
-    Hmac::new(salt).mac(parts)
+    hmac(salt, parts)
 }
 
 /// HKDF-Expand (RFC 5869) to 32 bytes, under the label and context of protocol 3.2.
@@ -102,13 +149,7 @@ pub fn expand(prk: &Secret<32>, label: &str, context: &[u8]) -> Secret<32> {
 /// HKDF-Expand to `N` bytes, at most 32: one block is all that the protocol needs.
 #[must_use]
 pub fn expand_into<const N: usize>(prk: &Secret<32>, label: &str, context: &[u8]) -> Secret<N> {
-    const { assert!(N <= 32, "one block of HKDF output") };
-    let mut info = [0; LABEL_MAX];
-    let len = emit_info(N, label, context, &mut info);
-    let block = Hmac::new(prk.expose()).mac(&[info.get(..len).unwrap_or_default(), &[1]]);
-    let mut out = [0; N];
-    out.copy_from_slice(block.expose().get(..N).unwrap_or_default());
-    Secret::new(out)
+    Prk::new(prk).expand(label, context)
 }
 
 /// Writes HKDF's `info`. Labels and contexts are constants of the protocol, all far below the limit.

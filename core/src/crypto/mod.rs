@@ -7,6 +7,7 @@ mod transcript;
 mod xchacha;
 
 pub use aead::{Aead, Forged, Portable};
+pub(crate) use hash::Prk;
 pub use hash::{Mac, PROTO, expand, expand_into, extract, hash, mac16, mac32, same};
 pub use key::{Identity, Psk, PublicKey, Secret, Shared, WeakKey};
 pub(crate) use transcript::Transcript;

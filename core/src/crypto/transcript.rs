@@ -1,7 +1,7 @@
 //! Noise's symmetric state (Noise rev 34, 5.2) with `XChaChaPoly` and BLAKE2s.
 
 use super::aead::{Aead, Forged, Portable};
-use super::hash::{Hmac, hash};
+use super::hash::{Prk, hash, hmac};
 use super::key::Secret;
 use super::xchacha::hchacha;
 use crate::wire::{NoSpace, TAG_LEN, Writer};
@@ -10,8 +10,21 @@ use crate::wire::{NoSpace, TAG_LEN, Writer};
 pub(crate) struct Transcript {
     chaining: Secret<32>,
     h: [u8; 32],
-    cipher: Option<Portable>,
+    cipher: Cipher,
     nonce: u64,
+}
+
+/// The key that follows from the last input. Often another input comes before it is used: then it
+/// is never computed.
+enum Cipher {
+    None,
+    /// What comes before the number of the key's output block is the chaining key, or `mixed`.
+    Due {
+        prk: Prk,
+        number: u8,
+        mixed: Option<Secret<32>>,
+    },
+    Ready(Portable),
 }
 
 impl Transcript {
@@ -28,7 +41,7 @@ impl Transcript {
             }
             _ => hash(&[name.as_bytes()]),
         };
-        let mut transcript = Self { chaining: Secret::new(h), h, cipher: None, nonce: 0 };
+        let mut transcript = Self { chaining: Secret::new(h), h, cipher: Cipher::None, nonce: 0 };
         transcript.mix_hash(prologue);
         transcript.mix_hash(responder);
         transcript
@@ -39,20 +52,17 @@ impl Transcript {
     }
 
     pub(crate) fn mix_key(&mut self, ikm: &[u8]) {
-        let [chaining, key] = self.hkdf(ikm);
-        self.chaining = chaining;
-        self.set_key(&key);
+        let prk = Prk::new(&hmac(self.chaining.expose(), &[ikm]));
+        self.chaining = prk.block(&[], 1);
+        self.set_key(Cipher::Due { prk, number: 2, mixed: None });
     }
 
     pub(crate) fn mix_key_and_hash(&mut self, psk: &Secret<32>) {
-        let temp = Hmac::new(self.chaining.expose()).mac(&[psk.expose()]);
-        let hmac = Hmac::new(temp.expose());
-        let chaining = hmac.mac(&[&[1]]);
-        let mixed = hmac.mac(&[chaining.expose(), &[2]]);
-        let key = hmac.mac(&[mixed.expose(), &[3]]);
-        self.chaining = chaining;
+        let prk = Prk::new(&hmac(self.chaining.expose(), &[psk.expose()]));
+        self.chaining = prk.block(&[], 1);
+        let mixed = prk.block(&[self.chaining.expose()], 2);
         self.mix_hash(mixed.expose());
-        self.set_key(&key);
+        self.set_key(Cipher::Due { prk, number: 3, mixed: Some(mixed) });
     }
 
     /// `e` of a PSK handshake: into the hash and into the key (Noise 9.2).
@@ -66,8 +76,9 @@ impl Transcript {
         let start = w.spare().get_mut(..text.len().saturating_add(TAG_LEN)).ok_or(NoSpace)?;
         let (body, tag) = start.split_last_chunk_mut::<TAG_LEN>().ok_or(NoSpace)?;
         body.copy_from_slice(text);
-        if let Some(cipher) = &self.cipher {
-            *tag = cipher.seal(self.nonce, &self.h, body);
+        let (h, nonce) = (self.h, self.nonce);
+        if let Some(cipher) = self.cipher() {
+            *tag = cipher.seal(nonce, &h, body);
         }
         self.nonce = self.nonce.saturating_add(1);
         let h = hash(&[&self.h, start]);
@@ -78,7 +89,8 @@ impl Transcript {
     /// Opens `sealed` in place and returns the text.
     pub(crate) fn open<'m>(&mut self, sealed: &'m mut [u8]) -> Result<&'m mut [u8], Forged> {
         let h = hash(&[&self.h, sealed]);
-        self.cipher.as_ref().ok_or(Forged)?.open(self.nonce, &self.h, sealed)?;
+        let (before, nonce) = (self.h, self.nonce);
+        self.cipher().ok_or(Forged)?.open(nonce, &before, sealed)?;
         self.nonce = self.nonce.saturating_add(1);
         self.h = h;
         let (text, _tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(Forged)?;
@@ -87,20 +99,27 @@ impl Transcript {
 
     /// The final hash and the two transport keys, initiator's first.
     pub(crate) fn split(self) -> ([u8; 32], [Secret<32>; 2]) {
-        (self.h, self.hkdf(&[]))
+        let prk = Prk::new(&hmac(self.chaining.expose(), &[]));
+        let first = prk.block(&[], 1);
+        let second = prk.block(&[first.expose()], 2);
+        (self.h, [first, second])
     }
 
-    fn hkdf(&self, ikm: &[u8]) -> [Secret<32>; 2] {
-        let temp = Hmac::new(self.chaining.expose()).mac(&[ikm]);
-        let hmac = Hmac::new(temp.expose());
-        let first = hmac.mac(&[&[1]]);
-        let second = hmac.mac(&[first.expose(), &[2]]);
-        [first, second]
+    fn set_key(&mut self, cipher: Cipher) {
+        self.cipher = cipher;
+        self.nonce = 0;
     }
 
     /// A handshake key's nonces all start with zeros, so its subkey is computed once too.
-    fn set_key(&mut self, key: &Secret<32>) {
-        self.cipher = Some(Portable::new(&hchacha(key, &[0; 16])));
-        self.nonce = 0;
+    fn cipher(&mut self) -> Option<&Portable> {
+        if let Cipher::Due { prk, number, mixed } = &self.cipher {
+            let before = mixed.as_ref().unwrap_or(&self.chaining);
+            let key = prk.block(&[before.expose()], *number);
+            self.cipher = Cipher::Ready(Portable::new(&hchacha(&key, &[0; 16])));
+        }
+        match &self.cipher {
+            Cipher::Ready(cipher) => Some(cipher),
+            _ => None,
+        }
     }
 }

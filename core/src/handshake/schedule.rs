@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::crypto::{PROTO, Psk, Secret, Transcript, expand, expand_into, extract, mac16};
+use crate::crypto::{PROTO, Prk, Psk, Secret, Transcript, expand, extract, mac16};
 use crate::wire::Params;
 
 use super::message::Suite;
@@ -91,16 +91,16 @@ impl fmt::Display for CheckWords {
 /// Ends the handshake: the Noise keys feed one master secret, which feeds all others.
 pub(super) fn finish(transcript: Transcript, peer: Params, own: Params) -> (Keys, Exports) {
     let (hash, [k1, k2]) = transcript.split();
-    let master = extract(&hash, &[k1.expose(), k2.expose()]);
-    let keys =
-        Keys { device_to_host: expand(&master, "d2h", b""), host_to_device: expand(&master, "h2d", b""), peer, own };
+    let master = Prk::new(&extract(&hash, &[k1.expose(), k2.expose()]));
+    let secret = |label| master.expand(label, b"");
+    let keys = Keys { device_to_host: secret("d2h"), host_to_device: secret("h2d"), peer, own };
     let exports = Exports {
         hash,
-        device_root: expand(&master, "device root", b""),
-        resume_secret: expand(&master, "resume", b""),
-        session_id: *expand_into(&master, "session id", b"").expose(),
-        binding: expand(&master, "bind", b""),
-        check: CheckWords(u64::from_le_bytes(*expand_into(&master, "sas", b"").expose())),
+        device_root: secret("device root"),
+        resume_secret: secret("resume"),
+        session_id: *master.expand("session id", b"").expose(),
+        binding: secret("bind"),
+        check: CheckWords(u64::from_le_bytes(*master.expand("sas", b"").expose())),
     };
     (keys, exports)
 }

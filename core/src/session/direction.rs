@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::crypto::{Aead, Secret, expand, expand_into, hchacha};
+use crate::crypto::{Aead, Prk, Secret, expand, hchacha};
 use crate::wire::Header;
 
 /// Records in an epoch.
@@ -47,8 +47,8 @@ impl<A: Aead> Direction<A> {
     }
 
     fn at(secret: Secret<32>, epoch: u32) -> Self {
-        let prefix = expand_into::<16>(&secret, "nonce", b"");
-        let aead = A::new(&hchacha(&expand(&secret, "key", b""), prefix.expose()));
+        let prk = Prk::new(&secret);
+        let aead = A::new(&hchacha(&prk.expand("key", b""), prk.expand("nonce", b"").expose()));
         Self { secret, aead, epoch, counter: 0 }
     }
 }
