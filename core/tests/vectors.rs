@@ -232,6 +232,7 @@ fn failing_cases_fail_as_the_reference_says() {
                         Discard::Order => "order",
                         Discard::Epoch => "epoch",
                         Discard::Forged => "decrypt",
+                        Discard::Replayed | Discard::Worn => "of datagrams only",
                     }
                 }
                 other => panic!("unknown input {other}"),
