@@ -2,6 +2,8 @@
 //! most once, and nothing but the peer's records moves anything.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+#[path = "../examples/datagram.rs"]
+mod example;
 mod support;
 
 use core::cell::Cell;
@@ -64,6 +66,11 @@ fn open<A: Aead, R: homing_core::session::Receive<A>>(
 
 fn after(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
+}
+
+#[test]
+fn the_example_holds() {
+    example::main();
 }
 
 #[test]
