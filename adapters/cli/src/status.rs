@@ -89,12 +89,32 @@ fn show_link(link: &Value, out: Output) -> Result<(), Failure> {
     if let Some(ms) = link.get("last_round_trip_ms").and_then(Value::as_f64) {
         text += &format!(", round trip {ms:.1} ms");
     }
+    if let Some(at) = link.get("last_round_trip_at").and_then(Value::as_u64) {
+        text += &format!(" ({} ago)", lasting(unix_now().saturating_sub(at)));
+    }
     if let Some(ms) = link.get("retry_in_ms").and_then(Value::as_u64) {
         text += &format!(", trying again in {:.1} s", ms as f64 / 1000.0);
     }
     out.text(text)?;
-    match link.get("last_error") {
-        Some(Value::String(error)) => out.text(format_args!("    {}", out.red(clean_line(error)))),
+    if let Some(Value::String(error)) = link.get("last_error") {
+        out.text(format_args!("    {}", out.red(clean_line(error))))?;
+    }
+    // One that is the only one was told of above.
+    let relays = link.get("relays").and_then(Value::as_array).filter(|relays| relays.len() > 1);
+    relays.into_iter().flatten().try_for_each(|relay| show_relay(relay, out))
+}
+
+/// One of the relays that a device may reach its host through.
+fn show_relay(relay: &Value, out: Output) -> Result<(), Failure> {
+    let state = field(relay, "state").replace('_', " ");
+    let painted = match state.as_str() {
+        "in use" => out.green(&state),
+        "failed" => out.yellow(&state),
+        _ => out.dim(&state),
+    };
+    out.text(format_args!("    relay {}  {painted}", field(relay, "relay")))?;
+    match relay.get("last_error") {
+        Some(Value::String(error)) => out.text(format_args!("      {}", out.red(clean_line(error)))),
         _ => Ok(()),
     }
 }

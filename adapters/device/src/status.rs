@@ -42,6 +42,8 @@ pub struct LinkStatus {
     pub since: u64,
     /// The last measured round trip to the host and back, through the relay, in milliseconds.
     pub last_round_trip_ms: Option<f64>,
+    /// When that was measured, Unix seconds.
+    pub last_round_trip_at: Option<u64>,
     /// Why the last call ended, or the attempt failed; none while connected.
     pub last_error: Option<String>,
     /// Milliseconds until the next attempt.

@@ -198,10 +198,10 @@ impl Tunnel {
     pub fn status(&self) -> LinkStatus {
         let shared = self.shared();
         let view = shared.view.borrow();
-        let (round_trip, retry_at) = match &view.phase {
-            Phase::Connected(opener) => (opener.round_trip(), None),
-            Phase::Waiting(until) | Phase::Refused(until) => (None, Some(*until)),
-            Phase::Connecting | Phase::Over => (None, None),
+        let (round_trip, measured_at, retry_at) = match &view.phase {
+            Phase::Connected(opener) => (opener.round_trip(), opener.round_trip_at(), None),
+            Phase::Waiting(until) | Phase::Refused(until) => (None, None, Some(*until)),
+            Phase::Connecting | Phase::Over => (None, None, None),
         };
         let left = retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());
         LinkStatus {
@@ -211,6 +211,7 @@ impl Tunnel {
             state: view.phase.state(),
             since: view.since,
             last_round_trip_ms: round_trip.map(|trip| trip.as_secs_f64() * 1000.0),
+            last_round_trip_at: measured_at,
             last_error: view.last_error.clone(),
             retry_in_ms: left.and_then(|ms| u64::try_from(ms).ok()),
         }

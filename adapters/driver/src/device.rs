@@ -109,6 +109,12 @@ impl Opener {
         self.pulse.read()
     }
 
+    /// When that was measured, Unix seconds.
+    #[must_use]
+    pub fn round_trip_at(&self) -> Option<u64> {
+        self.pulse.at()
+    }
+
     /// Something outside may have cut the link: the call ends soon where the relay does not answer.
     pub fn probe(&self) {
         let _ = self.bell.command(Command::Probe);

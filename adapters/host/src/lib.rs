@@ -177,12 +177,8 @@ impl HostHandle {
     #[must_use]
     pub fn status(&self) -> Value {
         let inner = self.shared.lock();
-        let links: Vec<_> = inner
-            .links
-            .iter()
-            .zip(&inner.registrars)
-            .map(|(link, registrar)| link.json(registrar.as_ref().and_then(|link| link.round_trip())))
-            .collect();
+        let links: Vec<_> =
+            inner.links.iter().zip(&inner.registrars).map(|(link, registrar)| link.json(registrar.as_ref())).collect();
         json!({
             "role": "host",
             "pid": std::process::id(),

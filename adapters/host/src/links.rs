@@ -1,14 +1,13 @@
 //! A host's links: one per relay, dialled again for ever.
 
 use core::net::IpAddr;
-use core::time::Duration;
 use std::sync::Arc;
 
 use homing_core::backoff::Backoff;
 use homing_core::channel::Config;
 use homing_core::crypto::Identity;
 use homing_core::hop::Code;
-use homing_driver::host::{Registration, serve};
+use homing_driver::host::{Registrar, Registration, serve};
 use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
 use homing_tokio::{RelayUrl, Surroundings, TokioClock, dial, endpoint_config, is_local};
@@ -51,13 +50,15 @@ impl LinkStatus {
         self.proved = true;
     }
 
-    pub(crate) fn json(&self, round_trip: Option<Duration>) -> Value {
+    pub(crate) fn json(&self, registrar: Option<&Registrar>) -> Value {
+        let round_trip = registrar.and_then(Registrar::round_trip);
         let retry = self.retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());
         json!({
             "relay": self.relay,
             "state": self.state,
             "since": self.since,
             "last_round_trip_ms": round_trip.map(|trip| trip.as_secs_f64() * 1000.0),
+            "last_round_trip_at": registrar.and_then(Registrar::round_trip_at),
             "last_error": self.last_error,
             "retry_in_ms": retry.and_then(|ms| u64::try_from(ms).ok()),
         })
