@@ -1,46 +1,6 @@
-//! Pairing links as people paste them: whatever is taken says the same when written again.
 #![no_main]
 
-use homing_core::pairing::{BODY_MAX, CHECK_LEN, Ticket, parse_link};
-use homing_core::wire::Writer;
+use homing_fuzz::bodies::ticket::check;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
-    if let Ok(ticket) = Ticket::parse(data) {
-        assert_eq!(emitted(&ticket), data);
-        again(&ticket);
-    }
-    // With a check that fits, so that what is behind it is reached.
-    if data.len() <= BODY_MAX {
-        let check = homing_core::crypto::hash(&[b"homing-1 ticket check", data]);
-        let whole = [data, &check[..CHECK_LEN]].concat();
-        if let Ok(ticket) = Ticket::parse(&whole) {
-            assert_eq!(emitted(&ticket), whole);
-            again(&ticket);
-        }
-    }
-    if let Ok(text) = core::str::from_utf8(data) {
-        for link in [text.to_owned(), format!("homing://pair/{text}"), format!("homing://pair?t={text}")] {
-            if let Ok(ticket) = parse_link(&link) {
-                again(&ticket);
-            }
-        }
-    }
-});
-
-fn emitted(ticket: &Ticket) -> Vec<u8> {
-    let mut out = [0; BODY_MAX + CHECK_LEN];
-    let mut w = Writer::new(&mut out);
-    ticket.emit(&mut w).expect("a ticket fits");
-    let len = w.len();
-    out[..len].to_vec()
-}
-
-fn again(ticket: &Ticket) {
-    let (mut app, mut web) = (String::new(), String::new());
-    ticket.write_link(&mut app).expect("a string takes it");
-    ticket.write_web_link(&mut web).expect("a string takes it");
-    for link in [app, web] {
-        assert_eq!(emitted(&parse_link(&link).expect("its own link")), emitted(ticket));
-    }
-}
+fuzz_target!(|data: &[u8]| check(data));

@@ -1,9 +1,6 @@
-//! What the targets share with the tests: two ends of a handshake, and randomness that is the
-//! same each time.
+//! The bodies of the targets, which the core's tests run too.
 
-#[path = "../../core/tests/support/ends.rs"]
-pub mod ends;
-#[path = "../../core/tests/support/rng.rs"]
-mod rng;
+#[path = "../../core/tests/bodies/mod.rs"]
+pub mod bodies;
 
-pub use rng::Seeded;
+pub use bodies::ends;
