@@ -30,7 +30,7 @@ impl Messages {
 }
 
 impl Source for Messages {
-    fn read(&mut self, _: StreamId, buf: &mut [u8]) -> Taken {
+    fn read(&mut self, _: StreamId, _: u64, buf: &mut [u8]) -> Taken {
         let len = buf.len().min(self.bytes.len());
         buf[..len].copy_from_slice(&self.bytes[..len]);
         Taken { len, more: self.more, fin: false }

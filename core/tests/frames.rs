@@ -155,13 +155,13 @@ fn the_resume_state_has_these_bytes() {
     let entries = ResumeEntries::emit_into(&[entry], &mut room).unwrap();
     assert_eq!(entries.iter().collect::<Vec<_>>(), [entry]);
     pin(
-        &Frame::ResumeState(ResumeState { highest: 6, received: 7, limit: 8, entries }),
+        &Frame::ResumeState(ResumeState { seen: 6, received: 7, limit: 8, more: true, entries }),
         &[
             ("28", "RESUME_STATE"),
-            ("06000000", "highest stream of the peer"),
+            ("06000000", "streams of the peer seen"),
             ("0700000000000000", "session received"),
             ("0800000000000000", "session limit"),
-            ("01", "entries"),
+            ("81", "one entry, more follow"),
             ("02000000", "id"),
             ("0300000000000000", "received"),
             ("0400000000000000", "limit"),

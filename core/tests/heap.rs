@@ -60,7 +60,7 @@ fn heap_operations(work: impl FnOnce()) -> u64 {
 struct Zeros;
 
 impl Source for Zeros {
-    fn read(&mut self, _: StreamId, buf: &mut [u8]) -> Taken {
+    fn read(&mut self, _: StreamId, _: u64, buf: &mut [u8]) -> Taken {
         buf.fill(0);
         Taken { len: buf.len(), more: true, fin: false }
     }
@@ -178,6 +178,7 @@ fn a_channel_has_a_known_size() {
         size_of::<Session<Portable>>()
     );
     println!("16 streams: {few} bytes, 256 streams: {many}");
-    assert!(fixed <= 512, "a channel takes {fixed} bytes besides its streams");
-    assert!(per_stream <= 80, "a stream takes {per_stream} bytes");
+    // 512 for the channel itself, the rest is what makes its session resumable: name, secret, offsets.
+    assert!(fixed <= 664, "a channel takes {fixed} bytes besides its streams");
+    assert!(per_stream <= 104, "a stream takes {per_stream} bytes");
 }

@@ -1,6 +1,8 @@
 //! What counts as a flood of control frames, and what is only busy.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
+use core::time::Duration;
+
 use homing_core::Instant;
 use homing_core::mux::{Mux, Source, Taken, WindowCaps};
 use homing_core::session::Role;
@@ -12,7 +14,7 @@ type Streams = Mux<64>;
 struct End;
 
 impl Source for End {
-    fn read(&mut self, _: StreamId, _: &mut [u8]) -> Taken {
+    fn read(&mut self, _: StreamId, _: u64, _: &mut [u8]) -> Taken {
         Taken { len: 0, more: false, fin: true }
     }
 }
@@ -27,6 +29,7 @@ fn ends(max_streams: u16) -> (Streams, Streams) {
 fn say(from: &mut Streams, to: &mut Streams) {
     let mut buf = [0; 4096];
     let mut w = Writer::new(&mut buf);
+    from.handle_timeout(Instant::ZERO + Duration::from_secs(1));
     from.poll(&mut End, &mut w);
     let len = w.len();
     let mut r = Reader::new(&buf[..len]);
@@ -69,7 +72,10 @@ fn long_lived_streams_do_not_keep_others_from_being_opened() {
         say(&mut host, &mut device);
         device.release(id, 0, Instant::ZERO);
         host.release(id, 0, Instant::ZERO);
-        say(&mut host, &mut device);
+        for _ in 0..2 {
+            say(&mut device, &mut host);
+            say(&mut host, &mut device);
+        }
     }
     assert_eq!(device.len(), stay.len());
 }

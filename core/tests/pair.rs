@@ -40,7 +40,7 @@ struct Pipe {
 struct Pipes(BTreeMap<u32, Pipe>);
 
 impl Source for Pipes {
-    fn read(&mut self, id: StreamId, buf: &mut [u8]) -> Taken {
+    fn read(&mut self, id: StreamId, _: u64, buf: &mut [u8]) -> Taken {
         let pipe = self.0.entry(id.0).or_default();
         let len = buf.len().min(pipe.out.len());
         for (byte, from) in buf.iter_mut().zip(pipe.out.drain(..len)) {
@@ -154,7 +154,7 @@ impl<const N: usize> Side<N> {
                             mux::Event::Data { id, data, fin } => (id, Heard::Data(false, data.to_vec(), fin)),
                             mux::Event::Reset { id, code } => (id, Heard::Reset(code)),
                             mux::Event::Stopped { id, code } => (id, Heard::Stopped(code)),
-                            mux::Event::Writable(_) | mux::Event::MayOpen => continue,
+                            mux::Event::Acknowledged { .. } | mux::Event::Resumed | mux::Event::MayOpen => continue,
                         }),
                         Ok(Event::Closed(close)) => self.closed = Some(close.code),
                         Ok(event) => self.events.push(format!("{event:?}").split(['(', ' ']).next().unwrap().into()),
@@ -510,11 +510,11 @@ fn two_hundred_streams_go_at_once() {
         pair.device.channel.streams().release(*id, 0, pair.now);
         pair.host.channel.streams().release(*id, 0, pair.now);
     }
-    assert!(pair.device.channel.streams().is_empty() && pair.host.channel.streams().is_empty());
     pair.run();
-    // The peer's limit is given back: as many again, and no more than announced.
+    assert!(pair.device.channel.streams().is_empty() && pair.host.channel.streams().is_empty());
+    // The peer's limit is given back, in quarters: nearly as many again, and no more than announced.
     let again = core::iter::from_fn(|| pair.device.open(pair.now)).count();
-    assert_eq!(again, 256);
+    assert!((193..=256).contains(&again), "{again}");
 }
 
 #[test]
@@ -727,7 +727,7 @@ fn floods_end_the_session() {
         Frame::Ping(1),
         Frame::Stop { id: StreamId(0), code: 0 },
         Frame::Reset { id: StreamId(0), code: 0, size: 1 },
-        Frame::StreamCredit { id: StreamId(0), received: 0, limit: 0 },
+        Frame::StreamCredit { id: StreamId(0), received: 0, limit: 1 },
         Frame::SessionCredit(0),
         Frame::StreamsCredit(0),
         stream(0, 1, b""),
@@ -999,7 +999,7 @@ fn calls_that_do_not_fit_change_nothing() {
 fn a_source_that_promises_and_does_not_give_is_asked_once() {
     struct Empty(usize);
     impl Source for Empty {
-        fn read(&mut self, _: StreamId, _: &mut [u8]) -> Taken {
+        fn read(&mut self, _: StreamId, _: u64, _: &mut [u8]) -> Taken {
             self.0 += 1;
             Taken { len: 0, more: true, fin: false }
         }

@@ -99,7 +99,7 @@ impl Parts {
             17 => Frame::Reset { id, code: self.short, size: a },
             18 => Frame::Stop { id, code: self.short },
             19 => Frame::Datagram(&self.data),
-            _ => Frame::ResumeState(ResumeState { highest: self.id, received: a, limit: b, entries }),
+            _ => Frame::ResumeState(ResumeState { seen: self.id, received: a, limit: b, more: self.flag, entries }),
         };
         f(&frame)
     }
@@ -290,7 +290,7 @@ proptest! {
 struct Closure<'f, F>(&'f mut F);
 
 impl<F: FnMut(StreamId, &mut [u8]) -> Taken> Source for Closure<'_, F> {
-    fn read(&mut self, id: StreamId, buf: &mut [u8]) -> Taken {
+    fn read(&mut self, id: StreamId, _: u64, buf: &mut [u8]) -> Taken {
         (self.0)(id, buf)
     }
 }
@@ -547,8 +547,9 @@ fn byte_at(id: u32, from: u32, place: u64) -> u8 {
 struct Outgoing<'e>(&'e mut BTreeMap<u32, Pipe>, u32);
 
 impl Source for Outgoing<'_> {
-    fn read(&mut self, id: StreamId, buf: &mut [u8]) -> Taken {
+    fn read(&mut self, id: StreamId, offset: u64, buf: &mut [u8]) -> Taken {
         let pipe = self.0.get_mut(&id.0).expect("only streams that want are asked");
+        assert_eq!(offset, pipe.taken);
         let len = (pipe.offered - pipe.taken).min(buf.len() as u64);
         for (i, byte) in buf[..len as usize].iter_mut().enumerate() {
             *byte = byte_at(id.0, self.1, pipe.taken + i as u64);
@@ -585,9 +586,10 @@ impl End {
         (!held.is_empty()).then(|| StreamId(*held[n % held.len()]))
     }
 
-    fn poll(&mut self, room: usize) -> Vec<u8> {
+    fn poll(&mut self, now: Instant, room: usize) -> Vec<u8> {
         let mut out = vec![0; room];
         let mut w = Writer::new(&mut out);
+        self.mux.handle_timeout(now);
         let told = self.mux.has_output();
         self.mux.poll(&mut Outgoing(&mut self.out, self.low_bit), &mut w);
         let len = w.len();
@@ -645,7 +647,10 @@ impl End {
                     inbox.consumed = inbox.received;
                 }
                 Some(mux::Event::Stopped { id, .. }) => self.out.get_mut(&id.0).unwrap().cut = true,
-                Some(mux::Event::Writable(id)) => assert!(self.out.contains_key(&id.0)),
+                Some(mux::Event::Acknowledged { id, received, .. }) => {
+                    assert!(received <= self.sent.get(&id.0).copied().unwrap_or(0));
+                }
+                Some(mux::Event::Resumed) => unreachable!("nothing was lost"),
                 Some(mux::Event::MayOpen) | None => {}
             }
         }
@@ -760,7 +765,7 @@ impl Two {
                 }
             }
             Step::Poll(room) => {
-                let record = end.poll(room + 64);
+                let record = end.poll(now, room + 64);
                 if !record.is_empty() {
                     self.wires[side ^ 1].push_back(record);
                 }
@@ -790,7 +795,7 @@ impl Two {
                         self.ends[side].consume(StreamId(id), u64::MAX, self.now);
                     }
                 }
-                let record = self.ends[side].poll(1024);
+                let record = self.ends[side].poll(self.now, 1024);
                 quiet &= record.is_empty();
                 if !record.is_empty() {
                     self.wires[side ^ 1].push_back(record);

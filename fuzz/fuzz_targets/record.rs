@@ -78,7 +78,7 @@ enum Said<'a> {
 struct Endless(u32);
 
 impl Source for Endless {
-    fn read(&mut self, id: StreamId, buf: &mut [u8]) -> Taken {
+    fn read(&mut self, id: StreamId, _: u64, buf: &mut [u8]) -> Taken {
         self.0 += 1;
         let len = buf.len().min(1 + id.0 as usize * 7 % 100);
         Taken { len, more: self.0 % 5 != 0, fin: self.0 % 11 == 0 }
@@ -209,7 +209,7 @@ impl World {
                     heard.ended = true;
                     heard.consumed = heard.received;
                 }
-                Ok(Event::Stream(mux::Event::Stopped { id, .. } | mux::Event::Writable(id))) => {
+                Ok(Event::Stream(mux::Event::Stopped { id, .. })) => {
                     assert!(self.streams.contains_key(&id.0));
                 }
                 Ok(_) => {}

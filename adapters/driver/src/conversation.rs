@@ -121,7 +121,7 @@ impl Conversation {
                     }
                 }
                 Event::Stream(mux::Event::MayOpen) => may_open = true,
-                Event::Stream(mux::Event::Writable(_)) => {}
+                Event::Stream(mux::Event::Acknowledged { .. } | mux::Event::Resumed) => {}
                 Event::Established => notices.push(Notice::Established),
                 Event::PairRequested(finish) => {
                     notices.push(Notice::PairRequested { platform: finish.platform, name: harmless(finish.name) });
@@ -244,7 +244,7 @@ struct Pipes<'a> {
 }
 
 impl Source for Pipes<'_> {
-    fn read(&mut self, id: StreamId, buf: &mut [u8]) -> Taken {
+    fn read(&mut self, id: StreamId, _: u64, buf: &mut [u8]) -> Taken {
         let Some(pipe) = self.pipes.get(&id) else { return Taken::default() };
         let taken = pipe.take(buf);
         if taken.fin {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::phase::Phase;
-use super::{CONFIRM_TIME, Channel, PHASE_TIME, code, token_hash};
+use super::{CONFIRM_TIME, Channel, Detached, PHASE_TIME, ResumeRequest, code, token_hash};
 use crate::crypto::{Aead, same};
 use crate::mux::{self, Violation};
 use crate::session::{Discard, Role};
@@ -13,8 +13,15 @@ use crate::wire::{CAPABILITY_LEN, Close, Frame, PairAccept, PairFinish, Reader, 
 /// What happened on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'b> {
-    /// The peer is authenticated and here now.
+    /// The peer is authenticated and here now, and a new session begins. On a device that asked
+    /// for a session that was: the host does not know it, its streams are lost.
     Established,
+    /// Host: a device asks for a session that was. Look it up, and [`Events::adopt`] it; without
+    /// that a new session begins.
+    ResumeRequested(ResumeRequest),
+    /// The peer is authenticated and here now, and the session goes on: see
+    /// [`mux::Event::Resumed`].
+    Reattached,
     /// Host: a device asks to be taken in. Answer with [`Channel::accept_pairing`],
     /// [`Channel::pend_pairing`] or [`Channel::close`].
     PairRequested(PairFinish<'b>),
@@ -78,6 +85,9 @@ pub struct Events<'c, 'b, const STREAMS: usize, A: Aead> {
     channel: &'c mut Channel<STREAMS, A>,
     now: Instant,
     frames: Reader<'b>,
+    /// A session was asked for, and the application has not said whether it has it.
+    asked: Option<ResumeRequest>,
+    adopted: bool,
 }
 
 impl<const STREAMS: usize, A: Aead> fmt::Debug for Events<'_, '_, STREAMS, A> {
@@ -88,7 +98,28 @@ impl<const STREAMS: usize, A: Aead> fmt::Debug for Events<'_, '_, STREAMS, A> {
 
 impl<'c, 'b, const STREAMS: usize, A: Aead> Events<'c, 'b, STREAMS, A> {
     pub(super) const fn new(channel: &'c mut Channel<STREAMS, A>, now: Instant, frames: Reader<'b>) -> Self {
-        Self { channel, now, frames }
+        Self { channel, now, frames, asked: None, adopted: false }
+    }
+
+    /// Answers [`Event::ResumeRequested`]: the session goes on with this channel.
+    ///
+    /// # Errors
+    /// The session itself, where it was not asked for or the device has not proved that it owns it.
+    #[expect(clippy::result_large_err, reason = "the session comes back the way it went")]
+    pub fn adopt(&mut self, detached: Detached<STREAMS>) -> Result<(), Detached<STREAMS>> {
+        let Some(request) = self.asked.take_if(|request| request.is_proven_by(detached.resumption())) else {
+            return Err(detached);
+        };
+        self.channel.adopt(self.now, &request, detached);
+        self.adopted = true;
+        Ok(())
+    }
+
+    /// Answers [`Event::ResumeRequested`]: a newer attachment has the session.
+    pub fn refuse(&mut self) {
+        if self.asked.take().is_some() {
+            self.channel.close(Scope::Channel, code::SUPERSEDED, "");
+        }
     }
 }
 
@@ -96,6 +127,12 @@ impl<'b, const STREAMS: usize, A: Aead> Iterator for Events<'_, 'b, STREAMS, A> 
     type Item = Result<Event<'b>, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if core::mem::take(&mut self.adopted) {
+            return Some(Ok(Event::Reattached));
+        }
+        if self.asked.take().is_some() {
+            return Some(self.channel.decline(self.now).map(|()| Event::Established));
+        }
         loop {
             if self.channel.is_over() {
                 return None; // what follows a close means nothing
@@ -107,7 +144,12 @@ impl<'b, const STREAMS: usize, A: Aead> Iterator for Events<'_, 'b, STREAMS, A> 
             };
             match applied {
                 Ok(None) => {}
-                Ok(Some(event)) => return Some(Ok(event)),
+                Ok(Some(event)) => {
+                    if let Event::ResumeRequested(request) = event {
+                        self.asked = Some(request);
+                    }
+                    return Some(Ok(event));
+                }
                 Err(error) => {
                     self.frames = Reader::new(&[]);
                     self.channel.blame(error);
@@ -140,11 +182,25 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 self.begin(now);
                 Ok(Some(Event::Established))
             }
-            (Phase::AwaitAuth(expected), Frame::Auth(auth)) => {
+            (Phase::Resuming { .. }, Frame::AuthOk(ok)) => {
+                let resumed = self.handle_resume_answer(now, ok)?;
+                Ok(Some(if resumed { Event::Reattached } else { Event::Established }))
+            }
+            (Phase::AwaitState, frame @ (Frame::ResumeState(_) | Frame::Cap(_) | Frame::Ping(_) | Frame::Pong(_))) => {
+                let event = self.handle_open(now, frame)?;
+                if event == Some(Event::Stream(mux::Event::Resumed)) {
+                    self.begin(now);
+                }
+                Ok(event)
+            }
+            (Phase::AwaitAuth { token_hash: expected, hash }, Frame::Auth(auth)) => {
                 if !same(&token_hash(auth.token), &expected) {
                     return Err(Error::Token);
                 }
-                // A session that this host does not know goes on as a new one (protocol 10.3).
+                if let Some((session_id, proof)) = auth.resume {
+                    let request = ResumeRequest { session_id: *session_id, proof: *proof, hash };
+                    return Ok(Some(Event::ResumeRequested(request)));
+                }
                 self.answer_auth(now)?;
                 Ok(Some(Event::Established))
             }
@@ -180,6 +236,10 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 if let Some(round_trip) = self.liveness.pong_came(number, now) {
                     self.mux.measured(round_trip);
                 }
+                Ok(None)
+            }
+            Frame::ResumeState(state) if self.ignores_state => {
+                self.ignores_state = state.more;
                 Ok(None)
             }
             Frame::Cap(capability) if self.role == Role::Device => Ok(Some(Event::Capability(capability))),

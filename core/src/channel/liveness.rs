@@ -72,18 +72,20 @@ impl Liveness {
         Ok(())
     }
 
-    /// Writes a pong that is owed and a ping that is due.
-    pub(super) fn poll(&mut self, now: Instant, w: &mut Writer<'_>) {
+    /// Writes a pong that is owed and a ping that is due, and tells whether there was a ping.
+    pub(super) fn poll(&mut self, now: Instant, w: &mut Writer<'_>) -> bool {
         if let Some(number) = self.pong
             && Frame::Pong(number).emit(w).is_ok()
         {
             self.pong = None;
         }
-        if self.ping && Frame::Ping(self.number).emit(w).is_ok() {
+        let pings = self.ping && Frame::Ping(self.number).emit(w).is_ok();
+        if pings {
             self.sent = Some(now);
             self.number = self.number.wrapping_add(1);
             self.ping = false;
         }
+        pings
     }
 
     pub(super) fn deadline(&self) -> Instant {

@@ -7,17 +7,26 @@
 //!                                                           --accepted--> AwaitAck --PAIR_ACK--> Open
 //! any: --CLOSE, error, silence--> Over
 //! ```
+//! A session outlives its channel: [`detach`](Channel::detach) takes it out of one that is over,
+//! and the device's [`resume`](Channel::resume) brings it to the next.
+//!
+//! ```text
+//! device:  resume -> Resuming --AUTH_OK--> AwaitState --RESUME_STATE--> Open
+//! host:    admit -> AwaitAuth --AUTH, adopt--> AwaitState --RESUME_STATE--> Open
+//! ```
 
 mod events;
 mod liveness;
 mod outbox;
 mod phase;
+mod resume;
 
 use core::fmt;
 use core::time::Duration;
 
 pub use events::{Error, Event, Events};
 pub use phase::{CONFIRM_TIME, PHASE_TIME};
+pub use resume::{Detached, ResumeRequest, Resumption};
 
 use crate::crypto::{Aead, PROTO, Portable, hash};
 use crate::handshake::Keys;
@@ -109,6 +118,14 @@ pub struct Channel<const STREAMS: usize, A = Portable> {
     phase: Phase,
     /// By when the phase must be over, where it has a deadline.
     until: Instant,
+    /// None once the session was taken out.
+    resumption: Option<Resumption>,
+    /// While an old session is asked for: what a new one would be known by.
+    fresh: Option<Resumption>,
+    /// Whether the session can go on with another attachment.
+    is_resumable: bool,
+    /// What the device has of a session that this host does not know is of no interest.
+    ignores_state: bool,
     outbox: Outbox,
     liveness: Liveness,
     max_plaintext: u16,
@@ -143,7 +160,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// The host's end, after a connecting handshake with a device whose token has this hash.
     #[must_use]
     pub fn admit(keys: &Keys, token_hash: [u8; 32], config: &Config, now: Instant) -> Self {
-        Self::new(Role::Host, Phase::AwaitAuth(token_hash), keys, config, now)
+        Self::new(Role::Host, Phase::AwaitAuth { token_hash, hash: keys.hash }, keys, config, now)
     }
 
     /// The host's end, after a pairing handshake.
@@ -158,6 +175,10 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
             mux: Mux::new(role, keys.own, keys.peer, config.caps, now),
             phase,
             until: now + PHASE_TIME,
+            resumption: Some(Resumption::new(keys)),
+            fresh: None,
+            is_resumable: false,
+            ignores_state: false,
             outbox: Outbox::default(),
             liveness: Liveness::new(config.ping, now),
             max_plaintext: keys.peer.max_record,
@@ -198,9 +219,12 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// [`Error::Timeout`] where the peer is silent or too slow: the channel is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         if self.phase.has_deadline() && now >= self.until {
-            self.close(Scope::Session, code::TIMEOUT, "");
+            // A session that was lives on, and the next attachment may be luckier.
+            let scope = if self.is_resumable { Scope::Channel } else { Scope::Session };
+            self.close(scope, code::TIMEOUT, "");
             return Err(Error::Timeout);
         }
+        self.mux.handle_timeout(now);
         if self.phase == Phase::Open && self.liveness.handle_timeout(now).is_err() {
             self.abandon();
             return Err(Error::Timeout);
@@ -220,8 +244,8 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
         }
         let mut w = Writer::new(self.plaintext(out)?);
         self.outbox.flush(&mut w);
-        if self.phase == Phase::Open {
-            self.liveness.poll(now, &mut w);
+        if self.phase == Phase::Open && self.liveness.poll(now, &mut w) {
+            self.mux.nudge(); // a round trip is made anyway
         }
         if self.phase.may_send_streams() {
             self.mux.poll(source, &mut w);
@@ -240,10 +264,12 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// When [`handle_timeout`](Self::handle_timeout) is to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        match self.phase {
+        let mux = if self.phase.may_send_streams() { self.mux.poll_timeout() } else { None };
+        let own = match self.phase {
             Phase::Open => Some(self.liveness.deadline()),
             phase => phase.has_deadline().then_some(self.until),
-        }
+        };
+        [own, mux].into_iter().flatten().min()
     }
 
     /// The host takes the device in; its record must be on disk by now. Seals the answer into `out`
@@ -295,7 +321,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// # Errors
     /// [`Error::Misuse`] before the channel is open, [`Error::NoSpace`] while others wait.
     pub fn offer_capability(&mut self, capability: &[u8; CAPABILITY_LEN]) -> Result<(), Error> {
-        if self.phase != Phase::Open {
+        if !matches!(self.phase, Phase::Open | Phase::AwaitState) {
             return Err(Error::Misuse);
         }
         self.outbox.push(&Frame::Cap(capability)).map_err(|NoSpace| Error::NoSpace)
@@ -304,6 +330,9 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     /// Ends the channel: one more record says so, then it is over. A host that has not heard a
     /// record yet does not know whom it would tell, and says nothing (protocol 6.4).
     pub fn close(&mut self, scope: Scope, code: u16, text: &str) {
+        if scope == Scope::Session {
+            self.is_resumable = false;
+        }
         if self.is_over() {
             return;
         }
@@ -381,6 +410,7 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
 
     fn begin(&mut self, now: Instant) {
         self.phase = Phase::Open;
+        self.is_resumable = true;
         self.liveness.begin(now);
     }
 

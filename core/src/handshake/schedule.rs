@@ -15,6 +15,10 @@ pub struct Keys {
     pub peer: Params,
     /// What this side accepts.
     pub own: Params,
+    /// The final handshake hash.
+    pub(crate) hash: [u8; 32],
+    pub(crate) session_id: [u8; 16],
+    pub(crate) resume_secret: Secret<32>,
 }
 
 impl fmt::Debug for Keys {
@@ -93,12 +97,21 @@ pub(super) fn finish(transcript: Transcript, peer: Params, own: Params) -> (Keys
     let (hash, [k1, k2]) = transcript.split();
     let master = Prk::new(&extract(&hash, &[k1.expose(), k2.expose()]));
     let secret = |label| master.expand(label, b"");
-    let keys = Keys { device_to_host: secret("d2h"), host_to_device: secret("h2d"), peer, own };
+    let session_id = *master.expand("session id", b"").expose();
+    let keys = Keys {
+        device_to_host: secret("d2h"),
+        host_to_device: secret("h2d"),
+        peer,
+        own,
+        hash,
+        session_id,
+        resume_secret: secret("resume"),
+    };
     let exports = Exports {
         hash,
         device_root: secret("device root"),
-        resume_secret: secret("resume"),
-        session_id: *master.expand("session id", b"").expose(),
+        resume_secret: keys.resume_secret.duplicate(),
+        session_id,
         binding: secret("bind"),
         check: CheckWords(u64::from_le_bytes(*master.expand("sas", b"").expose())),
     };

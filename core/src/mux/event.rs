@@ -39,8 +39,18 @@ pub enum Event<'b> {
         /// Why.
         code: u16,
     },
-    /// The peer granted credit on this stream.
-    Writable(StreamId),
+    /// The peer has received this much of a stream: it will not be asked for again.
+    Acknowledged {
+        /// Which stream.
+        id: StreamId,
+        /// Bytes from the stream's beginning.
+        received: u64,
+        /// The end as well.
+        end: bool,
+    },
+    /// Both ends know what the other has: streams go on after a loss. What each pipe may forget
+    /// is told by [`Mux::acknowledged`](super::Mux::acknowledged).
+    Resumed,
     /// More streams may be opened.
     MayOpen,
 }
@@ -69,6 +79,8 @@ pub enum Violation {
     StreamState,
     /// More streams than were allowed.
     StreamLimit,
+    /// Bytes acknowledged that were not sent, or taken back after they were acknowledged.
+    Acknowledgement,
     /// A reset that says less was sent than arrived.
     FinalSize,
     /// Control frames to no effect, faster than any use of them.
@@ -83,6 +95,7 @@ impl fmt::Display for Violation {
             Self::Offset => "peer sent bytes out of order",
             Self::StreamState => "peer used a stream that is not open",
             Self::StreamLimit => "peer opened more streams than it was allowed",
+            Self::Acknowledgement => "peer acknowledged what was not sent",
             Self::FinalSize => "peer changed the size of a stream",
             Self::Flood => "peer floods with control frames",
         })

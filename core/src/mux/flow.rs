@@ -38,6 +38,18 @@ impl SendCredit {
         self.sent = self.sent.saturating_add(bytes);
     }
 
+    /// Takes back what was sent beyond `offset`, and tells how many bytes that were.
+    pub const fn rewind(&mut self, offset: u64) -> u64 {
+        let lost = self.sent.saturating_sub(offset);
+        self.sent = self.sent.saturating_sub(lost);
+        lost
+    }
+
+    /// Takes back `bytes` that were lost and will be sent again.
+    pub const fn refund(&mut self, bytes: u64) {
+        self.sent = self.sent.saturating_sub(bytes);
+    }
+
     /// Takes a limit from the peer and tells whether it was news: an old or repeated one is not.
     pub const fn raise(&mut self, limit: u64) -> bool {
         let is_news = limit > self.limit;

@@ -12,18 +12,10 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     /// [`Violation`]: the peer broke the protocol, the session is over.
     pub fn handle<'b>(&mut self, now: Instant, frame: Frame<'b>) -> Result<Option<Event<'b>>, Violation> {
         match frame {
+            Frame::ResumeState(state) => self.handle_state(state),
+            _ if self.reattachment.is_hearing() => Err(Violation::Unexpected),
             Frame::Stream { id, offset, fin, data } => self.handle_stream(now, id, offset, fin, data),
-            Frame::StreamCredit { id, limit, .. } => {
-                let Some(stream) = self.known(now, id)? else {
-                    return Ok(None);
-                };
-                let listens = stream.sending == Sending::Open && !stream.released;
-                if !stream.send.raise(limit) {
-                    self.pace.spend(now)?;
-                    return Ok(None);
-                }
-                Ok(listens.then_some(Event::Writable(id)))
-            }
+            Frame::StreamCredit { id, received, limit } => self.handle_credit(now, id, received, limit),
             Frame::SessionCredit(limit) => {
                 if !self.send.raise(limit) {
                     self.pace.spend(now)?;
@@ -65,6 +57,30 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         self.pace.spend(now)
     }
 
+    fn handle_credit<'b>(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        received: u64,
+        limit: u64,
+    ) -> Result<Option<Event<'b>>, Violation> {
+        let Some(stream) = self.known(now, id)? else {
+            return Ok(None);
+        };
+        // A limit of zero grants nothing: it says that the end has come.
+        let (end, before) = (limit == 0, (stream.acknowledged, stream.sending));
+        stream.acknowledge(received, end)?;
+        let is_news = stream.send.raise(limit) || before != (stream.acknowledged, stream.sending);
+        if end {
+            self.retire(id);
+        }
+        if !is_news {
+            self.pace.spend(now)?;
+            return Ok(None);
+        }
+        Ok(Some(Event::Acknowledged { id, received, end }))
+    }
+
     fn handle_stream<'b>(
         &mut self,
         now: Instant,
@@ -89,16 +105,21 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         stream.recv.receive(len);
         self.recv.receive(len);
         if fin {
-            stream.receiving = Receiving::Done;
-            stream.stop = None;
+            stream.end_receiving();
+        }
+        self.control |= stream.owes_control();
+        let released = stream.released;
+        if released {
+            stream.recv.consume(len, now, round_trip);
+            self.recv.consume(len, now, round_trip);
+        }
+        if fin {
+            self.owe_ack(now);
         }
         if len == 0 && !fin && !opened {
             self.pace.spend(now)?;
         }
-        if stream.released {
-            stream.recv.consume(len, now, round_trip);
-            self.recv.consume(len, now, round_trip);
-            self.retire(id);
+        if released {
             return Ok(None);
         }
         Ok(Some(if opened { Event::Opened { id, data, fin } } else { Event::Data { id, data, fin } }))
@@ -127,20 +148,19 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         let missing = size.checked_sub(stream.recv.received()).ok_or(Violation::FinalSize)?;
         stream.recv.check(missing)?;
         stream.recv.receive(missing);
-        stream.receiving = Receiving::Done;
-        stream.stop = None;
+        stream.end_receiving();
         let unread = if stream.released { missing } else { stream.recv.held() };
         stream.recv.consume(unread, now, round_trip);
         let released = stream.released;
         self.recv.check(missing)?;
         self.recv.receive(missing);
         self.recv.consume(unread, now, round_trip);
+        self.owe_ack(now);
         if opened {
             // Opened only to be given up: nobody needs to hear of it.
             self.release(id, code, now);
             return Ok(None);
         }
-        self.retire(id);
         Ok((!released).then_some(Event::Reset { id, code }))
     }
 

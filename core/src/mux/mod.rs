@@ -5,6 +5,7 @@ mod event;
 mod flow;
 mod hear;
 mod pace;
+mod resume;
 mod say;
 mod stream;
 mod table;
@@ -18,7 +19,8 @@ use crate::session::Role;
 use crate::time::Instant;
 use crate::wire::{Params, StreamId};
 use pace::Pace;
-use stream::{Receiving, Sending, Stream};
+use resume::Reattachment;
+use stream::{Receiving, Sending, Stop, Stream};
 use table::Table;
 
 /// Reset and stop codes that the protocol gives a meaning; those from 256 on are the application's.
@@ -33,6 +35,10 @@ pub mod reset {
     pub const NOT_ALLOWED: u16 = 3;
 }
 
+/// How long the acknowledgement of an end waits for a record to ride on.
+const ACK_DELAY: Duration = Duration::from_millis(25);
+/// So many of them do not wait.
+const ACKS_WAITING: u16 = 32;
 /// Streams that one side can open in the life of a session.
 const MAX_IDS: u32 = 1 << 31;
 
@@ -54,9 +60,11 @@ impl Default for WindowCaps {
 
 /// Where the bytes to send come from: the caller's pipes.
 pub trait Source {
-    /// Moves bytes of a stream into `buf` and tells how many and what is left. The stream had
-    /// [`Mux::wants`] called and is given as many bytes as its credit and the record allow.
-    fn read(&mut self, id: StreamId, buf: &mut [u8]) -> Taken;
+    /// Copies bytes of a stream into `buf`, from this offset of the stream on, and tells how many
+    /// and what is left. The stream had [`Mux::wants`] called and is given as many bytes as its
+    /// credit and the record allow. After a loss the same bytes, and the same end, are asked for
+    /// again from what the peer has; those below what it acknowledged never are.
+    fn read(&mut self, id: StreamId, offset: u64, buf: &mut [u8]) -> Taken;
 }
 
 /// The streams of one session, at most `STREAMS` at once, of both openers together.
@@ -81,6 +89,12 @@ pub struct Mux<const STREAMS: usize> {
     turn: u16,
     /// Some stream may owe a control frame.
     control: bool,
+    /// The number of streams that the peer may open is to be said again.
+    repeat_streams_credit: bool,
+    reattachment: Reattachment,
+    /// Ends that were received and not acknowledged, and until when that waits for company.
+    acks: u16,
+    ack_by: Option<Instant>,
     pace: Pace,
     /// In microseconds.
     round_trip: u32,
@@ -109,6 +123,10 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             peer_over: 0,
             turn: 0,
             control: false,
+            repeat_streams_credit: false,
+            reattachment: Reattachment::default(),
+            acks: 0,
+            ack_by: None,
             pace: Pace::new(now),
             round_trip: 50_000,
         }
@@ -171,8 +189,9 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     pub fn stop(&mut self, id: StreamId, code: u16) {
         if let Some(stream) = self.table.find(id)
             && stream.receiving == Receiving::Open
+            && stream.stop == Stop::None
         {
-            stream.stop = Some(code);
+            stream.stop = Stop::Owed(code);
             self.control = true;
         }
     }
@@ -206,8 +225,36 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         self.len() == 0
     }
 
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.ack_by
+    }
+
+    /// Time has passed: acknowledgements that waited for company go without.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.ack_by.take_if(|at| now >= *at);
+    }
+
+    /// The end of what a stream receives came: the peer is told with the next record, or soon.
+    fn owe_ack(&mut self, now: Instant) {
+        if self.acks == 0 {
+            self.ack_by = Some(now + ACK_DELAY);
+        }
+        self.acks = self.acks.saturating_add(1);
+    }
+
+    /// The peer is told what has arrived on every stream, little as it may be.
+    pub(crate) fn nudge(&mut self) {
+        self.table.each(|stream| stream.nudged = stream.recv.received() > stream.told);
+        self.control = true;
+    }
+
     /// Takes a stream out of the table if it is over, and tells whether it was.
     fn retire(&mut self, id: StreamId) -> bool {
+        if self.reattachment.is_saying() {
+            return false; // the peer would miss the one that comes into its place
+        }
         let over = self.table.find(id).is_some_and(|stream| stream.is_over());
         if over {
             self.table.remove(id);

@@ -1,7 +1,7 @@
 //! What there is to say: control frames first, then streams in fair turns.
 
-use super::stream::{Sending, Stream};
-use super::{MAX_IDS, Mux, Source};
+use super::stream::{Receiving, Sending, Stop, Stream};
+use super::{ACKS_WAITING, MAX_IDS, Mux, Source};
 use crate::wire::{Frame, STREAM_HEADER_LEN, StreamId, Writer};
 
 /// Below this many bytes of room a record is closed rather than given a shred of a stream.
@@ -9,25 +9,41 @@ const SHRED: usize = 128;
 
 impl<const STREAMS: usize> Mux<STREAMS> {
     /// Writes what there is to say: control frames first, then streams in fair turns, one frame
-    /// each, until `w` is full or nobody has anything.
+    /// each, until `w` is full or nobody has anything. Acknowledgements of ends ride along, or
+    /// wait a little for something to ride on.
     pub fn poll(&mut self, source: &mut impl Source, w: &mut Writer<'_>) {
+        self.say_state(w);
+        if self.reattachment.is_saying() || self.reattachment.is_hearing() {
+            return;
+        }
         self.poll_control(w);
+        if self.owes_acks() {
+            self.acknowledge_ends(w);
+        }
+        self.poll_streams(source, w);
+        if self.acks > 0 && !w.is_empty() {
+            self.acknowledge_ends(w);
+        }
+    }
+
+    fn poll_streams(&mut self, source: &mut impl Source, w: &mut Writer<'_>) {
         while w.room() >= SHRED.max(STREAM_HEADER_LEN.saturating_add(1)) {
             let Some(place) = self.next_turn() else {
                 return;
             };
             self.write_turn(place, source, w);
-            let id = self.table.at(place).map(|stream| stream.id);
-            let retired = id.is_some_and(|id| self.retire(id)); // another stream has come into its place
-            let next = if retired { place } else { place.saturating_add(1) };
-            self.turn = u16::try_from(next).unwrap_or(0); // never beyond, so long is no table
+            self.turn = u16::try_from(place.saturating_add(1)).unwrap_or(0); // never beyond, so long is no table
         }
     }
 
-    /// Whether [`poll`](Self::poll) would write something.
+    /// Whether [`poll`](Self::poll) would write something that does not wait for company.
     #[must_use]
     pub fn has_output(&self) -> bool {
+        if self.reattachment.is_saying() || self.reattachment.is_hearing() {
+            return self.reattachment.is_saying();
+        }
         self.announced < self.opened
+            || self.owes_acks()
             || self.recv.due_within_cap().is_some()
             || self.streams_credit().is_some()
             || self.next_turn().is_some()
@@ -47,10 +63,12 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         {
             self.recv.announce(limit);
         }
-        if let Some(streams) = self.streams_credit()
+        let repeat = self.repeat_streams_credit.then_some(self.peer_limit);
+        if let Some(streams) = self.streams_credit().or(repeat)
             && Frame::StreamsCredit(streams).emit(w).is_ok()
         {
             self.peer_limit = streams;
+            self.repeat_streams_credit = false;
         }
         if !core::mem::take(&mut self.control) {
             return;
@@ -62,28 +80,51 @@ impl<const STREAMS: usize> Mux<STREAMS> {
                 continue;
             }
             let id = stream.id;
-            if let Some(code) = stream.stop
+            if let Stop::Owed(code) = stream.stop
                 && (Frame::Stop { id, code }).emit(w).is_ok()
             {
-                stream.stop = None;
+                stream.stop = Stop::Told(code);
             }
             if let Sending::Reset(code) = stream.sending
                 && (Frame::Reset { id, code, size: stream.send.sent() }).emit(w).is_ok()
             {
-                stream.sending = Sending::Done;
+                stream.sending = Sending::ResetTold(code);
             }
             if let Some(limit) = stream.credit_due()
                 && (Frame::StreamCredit { id, received: stream.recv.received(), limit }).emit(w).is_ok()
             {
                 stream.recv.announce(limit);
+                stream.told = stream.recv.received();
+                stream.nudged = false;
             }
             self.control |= stream.owes_control(); // the record is full: the rest goes into the next
-            if stream.is_over() {
-                self.retire(id); // and another one takes its place
-            } else {
-                place = place.saturating_add(1);
+            place = place.saturating_add(1);
+        }
+    }
+
+    /// Tells the peer which ends have come.
+    fn acknowledge_ends(&mut self, w: &mut Writer<'_>) {
+        let (mut place, mut left) = (0, 0_u16);
+        while let Some(stream) = self.table.at(place) {
+            let (id, received) = (stream.id, stream.recv.received());
+            if stream.receiving == Receiving::Ended {
+                if (Frame::StreamCredit { id, received, limit: 0 }).emit(w).is_ok() {
+                    stream.receiving = Receiving::Done;
+                } else {
+                    left = left.saturating_add(1); // into the next record
+                }
+            }
+            if !stream.is_over() || !self.retire(id) {
+                place = place.saturating_add(1); // else another one has taken its place
             }
         }
+        self.acks = left;
+        self.ack_by = None;
+    }
+
+    /// Whether acknowledgements of ends go without company.
+    fn owes_acks(&self) -> bool {
+        self.acks > 0 && (self.ack_by.is_none() || self.acks >= ACKS_WAITING)
     }
 
     /// One stream's turn: a single frame.
@@ -98,7 +139,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let (id, offset) = (stream.id, stream.send.sent());
         let taken = match w.spare().get_mut(STREAM_HEADER_LEN..).and_then(|spare| spare.get_mut(..most)) {
-            Some(buf) => source.read(id, buf),
+            Some(buf) => source.read(id, offset, buf),
             None => return,
         };
         let len = taken.len.min(most);
@@ -115,7 +156,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         stream.send.spend(len as u64);
         self.send.spend(len as u64);
         if taken.fin {
-            stream.sending = Sending::Done;
+            stream.sending = Sending::Finished;
         }
     }
 

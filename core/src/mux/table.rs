@@ -44,6 +44,10 @@ impl<const N: usize> Table<N> {
         self.streams.iter()
     }
 
+    pub(super) fn each(&mut self, apply: impl FnMut(&mut Stream)) {
+        self.streams.iter_mut().for_each(apply);
+    }
+
     pub(super) fn count_of(&self, opener: u32) -> usize {
         self.streams.iter().filter(|stream| stream.is_of(opener)).count()
     }

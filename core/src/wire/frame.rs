@@ -25,17 +25,24 @@ pub struct ResumeEntry {
     pub flags: u8,
 }
 
-const ENTRY_LEN: usize = 21;
+/// Bytes of an entry.
+pub(crate) const ENTRY_LEN: usize = 21;
+/// Bytes of a state without its entries.
+pub(crate) const STATE_HEADER_LEN: usize = 22;
+/// Of the count of entries: another state follows.
+const MORE: u8 = 0x80;
 
 /// What an endpoint has of the peer's streams, after a reattachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResumeState<'a> {
-    /// The highest stream id of the peer that was seen.
-    pub highest: u32,
+    /// How many streams of the peer's were seen.
+    pub seen: u32,
     /// Bytes received over all streams.
     pub received: u64,
     /// The limit granted over all streams.
     pub limit: u64,
+    /// Another state follows, with more streams.
+    pub more: bool,
     /// One entry per live stream.
     pub entries: ResumeEntries<'a>,
 }
@@ -204,13 +211,14 @@ impl<'a> Frame<'a> {
                 Self::Datagram(r.bytes(len.into())?)
             }
             0x28 => {
-                let (highest, received, limit) = (r.u32()?, r.u64()?, r.u64()?);
-                let count = usize::from(r.u8()?);
+                let (seen, received, limit) = (r.u32()?, r.u64()?, r.u64()?);
+                let count = r.u8()?;
+                let (count, more) = (usize::from(count & !MORE), count & MORE != 0);
                 if count > RESUME_ENTRIES {
                     return Err(Malformed);
                 }
                 let entries = ResumeEntries(r.bytes(count.saturating_mul(ENTRY_LEN))?);
-                Self::ResumeState(ResumeState { highest, received, limit, entries })
+                Self::ResumeState(ResumeState { seen, received, limit, more, entries })
             }
             _ => return Err(Malformed),
         };
@@ -270,10 +278,11 @@ impl<'a> Frame<'a> {
                 w.bytes(data)
             }
             Self::ResumeState(ref state) => {
-                w.u32(state.highest)?;
+                w.u32(state.seen)?;
                 w.u64(state.received)?;
                 w.u64(state.limit)?;
-                w.u8(u8::try_from(state.entries.0.len() / ENTRY_LEN).map_err(|_| NoSpace)?)?;
+                let count = u8::try_from(state.entries.0.len() / ENTRY_LEN).map_err(|_| NoSpace)?;
+                w.u8(count | if state.more { MORE } else { 0 })?;
                 w.bytes(state.entries.0)
             }
         }

@@ -9,6 +9,7 @@ mod record;
 
 pub use control::{Auth, AuthOk, CAPABILITY_LEN, Close, MAX_NAME, PairAccept, PairFinish, Scope, TOKEN_LEN};
 pub use cursor::{Malformed, NoSpace, Reader, Writer};
+pub(crate) use frame::{ENTRY_LEN, STATE_HEADER_LEN};
 pub use frame::{Frame, RESUME_ENTRIES, ResumeEntries, ResumeEntry, ResumeState, STREAM_HEADER_LEN, StreamId};
 pub use padding::padme;
 pub use params::{PARAMS_LEN, Params};
