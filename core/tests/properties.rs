@@ -796,7 +796,7 @@ impl Two {
                     }
                 }
                 let record = self.ends[side].poll(self.now, 1024);
-                quiet &= record.is_empty();
+                quiet &= record.is_empty() && self.ends[side].mux.poll_timeout().is_none();
                 if !record.is_empty() {
                     self.wires[side ^ 1].push_back(record);
                 }
