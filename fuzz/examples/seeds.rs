@@ -97,6 +97,10 @@ impl Seeds {
             steps.step(0, 8, &[host, 0], Some(text)).step(4, 8, &[1 - host, 9, 0, 1], None);
             self.add("session", [steps.after(&[])]);
         }
+        let mut steps = Steps::default();
+        steps.step(0, 6, &[], Some(text)).step(2, 6, &[0, 0], None).step(4, 6, &[0x58, 2], None);
+        steps.step(0, 6, &[], Some(text)).step(2, 6, &[0, 0], None).step(2, 6, &[1, 0], None);
+        self.add("datagrams", [steps.after(&[])]);
     }
 
     /// A message of the hop, at a host, at a device that dials, and at a relay after it was joined.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use arbitrary::{Arbitrary, Unstructured};
-use bodies::{handshake, hop, keystore, session, ticket, wire};
+use bodies::{datagrams, handshake, hop, keystore, session, ticket, wire};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -29,6 +29,7 @@ fn run(target: &str, data: &[u8]) {
         "keystore" => feed(data, |input| keystore::check(&input)),
         "handshake" => feed(data, |input| handshake::check(&input)),
         "session" => feed(data, |steps| session::check(&steps)),
+        "datagrams" => feed(data, |steps| datagrams::check(&steps)),
         "hop" => feed(data, |input| hop::check(&input)),
         "relay" => feed(data, bodies::relay::check),
         _ => panic!("no target {target}"),
@@ -67,6 +68,11 @@ fn of_handshakes() {
 #[test]
 fn of_a_session() {
     any_bytes("session", 300, 600);
+}
+
+#[test]
+fn of_datagrams() {
+    any_bytes("datagrams", 1_000, 300);
 }
 
 #[test]

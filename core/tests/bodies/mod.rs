@@ -9,6 +9,7 @@ mod rng;
 
 mod input;
 
+pub mod datagrams;
 pub mod handshake;
 pub mod hop;
 pub mod keystore;
