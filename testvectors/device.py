@@ -782,7 +782,10 @@ class Session:
         if stream:
             stream.received += size
             over |= stream.received > stream.granted
-            stream.read_over |= fin
+            if fin and not stream.read_over:
+                # A limit of zero: the end has come, and need not be said again (9.3).
+                stream.read_over = True
+                self.due[STREAM_CREDIT, stream.id] = struct.pack("<BIQQ", STREAM_CREDIT, stream.id, stream.received, 0)
             self._settle(stream)
         if over:
             raise PeerError(FLOW_CONTROL, "the host sent more than it may")

@@ -123,6 +123,8 @@ impl Conversation {
                 Event::Stream(mux::Event::MayOpen) => may_open = true,
                 Event::Stream(mux::Event::Acknowledged { .. } | mux::Event::Resumed) => {}
                 Event::Established => notices.push(Notice::Established),
+                // No session is kept yet: the host begins a new one.
+                Event::ResumeRequested(_) | Event::Reattached => {}
                 Event::PairRequested(finish) => {
                     notices.push(Notice::PairRequested { platform: finish.platform, name: harmless(finish.name) });
                 }
