@@ -16,10 +16,12 @@ from make_frames import frames
 from make_hop import hop
 from make_links import links
 from make_records import records, rekey
+from make_resume import resume
 
 HERE = Path(__file__).parent
 
-FILES = {"records.json": records, "rekey.json": rekey, "frames.json": frames, "hop.json": hop, "links.json": links}
+FILES = {"records.json": records, "rekey.json": rekey, "frames.json": frames, "hop.json": hop, "links.json": links,
+         "resume.json": resume}
 GIVEN = ("handshake.json", "ticket.json", "padme.json", "relay_token_keystore.json")
 
 

@@ -54,10 +54,23 @@ fn must_run(command: &mut Command) {
 
 /// Runs the device to its end.
 async fn device(args: &[&str]) -> Finished {
-    let python = tokio::task::spawn_blocking(|| &*PYTHON).await.unwrap();
-    let mut command = tokio::process::Command::new(python);
-    command.arg(beside_vectors("device.py")).args(args).stdin(Stdio::null()).kill_on_drop(true);
-    let output = in_time(LIMIT, command.output()).await.expect("Python starts");
+    script("device.py", args).await
+}
+
+/// Runs a script beside the vectors to its end.
+async fn script(name: &str, args: &[&str]) -> Finished {
+    let mut command = tokio::process::Command::new(python().await);
+    command.arg("-B").arg(beside_vectors(name)).args(args);
+    finished(command).await
+}
+
+async fn python() -> &'static Path {
+    tokio::task::spawn_blocking(|| PYTHON.as_path()).await.unwrap()
+}
+
+async fn finished(mut command: tokio::process::Command) -> Finished {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = in_time(LIMIT, command.output()).await.expect("a program starts");
     Finished {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -98,6 +111,40 @@ async fn its_own_code_agrees_with_the_vectors() {
     let agreed = said(&["vectors"]).await;
     let number: usize = agreed.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
     assert!(number > 200, "{agreed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vectors_are_as_they_are_made_and_as_their_schemas_say() {
+    let checked = script("generate.py", &["--check"]).await;
+    assert_eq!(checked.code, 0, "{checked}");
+    assert!(checked.stdout.starts_with("10 files"), "{checked}");
+}
+
+/// The conformance runner of the core, which Cargo builds along with the tests of the workspace.
+fn conformance_runner() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).expect("a profile's directory");
+    let runner = profile.join("examples/conformance");
+    if !runner.exists() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--locked", "--package", "homing-core", "--example", "conformance", "--target-dir"]);
+        build.arg(profile.parent().expect("a target directory"));
+        must_run(build.args(profile.ends_with("release").then_some("--release")));
+    }
+    runner
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_written_from_the_document_conforms() {
+    let runner = tokio::task::spawn_blocking(conformance_runner).await.unwrap();
+    let mut command = tokio::process::Command::new(runner);
+    command.arg(python().await).arg("-B").arg(beside_vectors("candidate.py"));
+    let conforming = finished(command).await;
+    assert_eq!(conforming.code, 0, "{conforming}");
+    let all = conforming.stdout.lines().last().unwrap_or_default();
+    let numbers: Vec<usize> = all.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    // Passed, failed, and what only hosts and relays do.
+    assert!(matches!(numbers[..], [passed, 0, others] if passed > 600 && others < 100), "{conforming}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -28,6 +28,16 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// Keys that begin with these secrets, device to host first, and with which nothing can be
+    /// resumed. Only for checking against test vectors and other implementations: a session's keys
+    /// come from its handshake.
+    #[must_use]
+    pub fn from_secrets(secrets: [Secret<32>; 2], own: Params, peer: Params) -> Self {
+        let [device_to_host, host_to_device] = secrets;
+        let (hash, session_id, resume_secret) = ([0; 32], [0; 16], Secret::new([0; 32]));
+        Self { device_to_host, host_to_device, peer, own, hash, session_id, resume_secret }
+    }
+
     /// The first secrets of both directions, device to host first. Only for checking against
     /// test vectors and other implementations.
     #[must_use]
