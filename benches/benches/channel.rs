@@ -19,6 +19,7 @@ fn provider<A: Provider + 'static>(c: &mut Criterion) {
             through_channels::<A>(len),
             "seal and open",
             sealed_and_opened::<A>(len),
+            None,
         );
     }
 }

@@ -10,9 +10,9 @@ fn main() {
     let mut group = c.benchmark_group("mux");
     for len in [100, 4096] {
         let name = |streams| format!("{streams} streams, frames of {len}");
-        beside(&mut group, &name(1), through_mux::<2>(1, len), "memcpy", copied(len));
-        beside(&mut group, &name(16), through_mux::<32>(16, len), "memcpy", copied(len));
-        beside(&mut group, &name(256), through_mux::<512>(256, len), "memcpy", copied(len));
+        beside(&mut group, &name(1), through_mux::<2>(1, len), "memcpy", copied(len), None);
+        beside(&mut group, &name(16), through_mux::<32>(16, len), "memcpy", copied(len), None);
+        beside(&mut group, &name(256), through_mux::<512>(256, len), "memcpy", copied(len), None);
     }
     group.finish();
     c.final_summary();

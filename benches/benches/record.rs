@@ -5,7 +5,8 @@ mod beside;
 use beside::{beside, quick};
 use criterion::Criterion;
 use homing_benches::raw::Provider;
-use homing_benches::records::{open, raw_open, raw_seal, seal};
+use homing_benches::records::{open, open_datagram, raw_open, raw_seal, refuse_replayed, seal};
+use homing_benches::target::Target;
 use homing_core::crypto::Portable;
 use homing_driver::Ring;
 
@@ -17,15 +18,30 @@ where
 {
     let mut group = c.benchmark_group("record");
     for len in SIZES {
-        beside(&mut group, &format!("{} seal {len} B", A::NAME), seal::<A>(len), "raw", raw_seal::<A>(len));
-        beside(&mut group, &format!("{} open {len} B", A::NAME), open::<A>(len), "raw", raw_open::<A>(len));
+        let bound = raw_open::<A>;
+        let [sealed, windowed] = [1.03, 1.05].map(|ratio| {
+            // A short record has little to hide behind.
+            Some(if len < 1 << 10 { Target::Beyond(15.0) } else { Target::Ratio(ratio) })
+        });
+        let name = |what: &str| format!("{} {what} {len} B", A::NAME);
+        beside(&mut group, &name("seal"), seal::<A>(len), "raw", raw_seal::<A>(len), sealed);
+        beside(&mut group, &name("open"), open::<A>(len), "raw", bound(len), sealed);
+        beside(&mut group, &name("open datagram"), open_datagram::<A>(len), "raw", bound(len), windowed);
+        beside(&mut group, &name("refuse replayed"), refuse_replayed::<A>(len), "raw open", bound(len), None);
     }
 }
 
 fn portable_beside_ring(c: &mut Criterion) {
     let mut group = c.benchmark_group("record");
     for len in SIZES {
-        beside(&mut group, &format!("portable seal {len} B"), seal::<Portable>(len), "ring", raw_seal::<Ring>(len));
+        beside(
+            &mut group,
+            &format!("portable seal {len} B"),
+            seal::<Portable>(len),
+            "ring",
+            raw_seal::<Ring>(len),
+            None,
+        );
     }
 }
 

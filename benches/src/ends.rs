@@ -6,7 +6,7 @@ use homing_core::Instant;
 use homing_core::channel::{Channel, Config, token_hash};
 use homing_core::crypto::{Aead, Identity, Psk, Secret};
 use homing_core::handshake::{self, Door, Keys, Kind, Knock, Suite, Ticket, hear, host_mac1_key, start};
-use homing_core::session::{Role, Session};
+use homing_core::session::{Datagrams, Role, Session};
 use homing_core::wire::Params;
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -105,6 +105,13 @@ impl Ends {
 pub fn sessions<A: Aead>() -> [Session<A>; 2] {
     let [device, host] = Ends::new(Suite::Classic, false, Params::default()).shake();
     [Session::new(Role::Device, &device, Instant::ZERO), Session::new(Role::Host, &host, Instant::ZERO)]
+}
+
+/// The two ends of a session over datagrams, device first.
+#[must_use]
+pub fn datagram_sessions<A: Aead>() -> [Session<A, Datagrams<A>>; 2] {
+    let [device, host] = Ends::new(Suite::Classic, false, Params::default()).shake();
+    [Session::datagrams(Role::Device, &device, Instant::ZERO), Session::datagrams(Role::Host, &host, Instant::ZERO)]
 }
 
 /// The two ends of a channel before their first records, device first.

@@ -8,4 +8,6 @@ pub mod ends;
 pub mod handshakes;
 pub mod raw;
 pub mod records;
+pub mod relay;
 pub mod streams;
+pub mod target;

@@ -4,11 +4,11 @@ use core::hint::black_box;
 use core::time::Duration;
 
 use homing_core::Instant;
-use homing_core::session::Session;
+use homing_core::session::{Discard, Session};
 use homing_core::wire::{HEADER_LEN, TAG_LEN};
 
 use crate::clock::time;
-use crate::ends::sessions;
+use crate::ends::{datagram_sessions, sessions};
 use crate::raw::{Provider, Raw};
 
 const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
@@ -58,6 +58,35 @@ pub fn open<A: Provider + 'static>(len: usize) -> Batch {
     in_chunks(len, move |step, buf| match step {
         Step::Seal => drop(device.seal(Instant::ZERO, buf, len).unwrap()),
         Step::Open => drop(black_box(host.open(Instant::ZERO, black_box(buf)).unwrap())),
+    })
+}
+
+/// The same with a window: `Session::open` of datagrams.
+#[must_use]
+pub fn open_datagram<A: Provider + 'static>(len: usize) -> Batch {
+    let [mut device, mut host] = datagram_sessions::<A>();
+    in_chunks(len, move |step, buf| match step {
+        Step::Seal => drop(device.seal(Instant::ZERO, buf, len).unwrap()),
+        Step::Open => drop(black_box(host.open(Instant::ZERO, black_box(buf)).unwrap())),
+    })
+}
+
+/// `Session::open` of a datagram of `len` bytes that was opened before.
+#[must_use]
+pub fn refuse_replayed<A: Provider + 'static>(len: usize) -> Batch {
+    let [mut device, mut host] = datagram_sessions::<A>();
+    let mut buf = vec![1; len + OVERHEAD];
+    device.seal(Instant::ZERO, &mut buf, len).unwrap();
+    let sealed = buf.clone();
+    host.open(Instant::ZERO, &mut buf).unwrap();
+    buf = sealed;
+    Box::new(move |n| {
+        time(|| {
+            for _ in 0..n {
+                let refused = host.open(Instant::ZERO, black_box(&mut buf));
+                assert_eq!(black_box(refused), Err(Discard::Replayed));
+            }
+        })
     })
 }
 

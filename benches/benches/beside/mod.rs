@@ -6,6 +6,7 @@ use core::time::Duration;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion};
 use homing_benches::records::Batch;
+use homing_benches::target::Target;
 
 /// Criterion's settings for a run of seconds, not minutes. Times are CPU times of the thread.
 pub(crate) fn quick() -> Criterion {
@@ -16,13 +17,14 @@ pub(crate) fn quick() -> Criterion {
         .configure_from_args()
 }
 
-/// Benches `ours`, then `bound`, and prints the ratio of their fastest samples.
+/// Benches `ours`, then `bound`, and prints the ratio of their fastest samples beside the target.
 pub(crate) fn beside(
     group: &mut BenchmarkGroup<'_, WallTime>,
     name: &str,
     ours: Batch,
     bound_name: &str,
     bound: Batch,
+    target: Option<Target>,
 ) {
     let [ours, bound] = [(name, ours), (&format!("{name} - {bound_name}"), bound)].map(|(name, mut batch)| {
         let best = Cell::new(f64::INFINITY);
@@ -36,6 +38,8 @@ pub(crate) fn beside(
         best.get()
     });
     if ours.is_finite() && bound.is_finite() {
-        println!("  => {name}: {ours:.0} ns, {bound_name} {bound:.0} ns: {:.3}x\n", ours / bound);
+        let held_to = target
+            .map_or(String::new(), |target| format!(", {} (target: at most {target})", target.figure(ours, bound)));
+        println!("  => {name}: {ours:.0} ns, {bound_name} {bound:.0} ns: {:.3}x{held_to}\n", ours / bound);
     }
 }
