@@ -10,7 +10,7 @@ use homing_core::session::{Datagrams, Role, Session};
 use homing_core::wire::Params;
 use rand_core::{TryCryptoRng, TryRng};
 
-const TOKEN: [u8; 40] = [0x70; 40];
+pub(crate) const TOKEN: [u8; 40] = [0x70; 40];
 const CHANNEL: [u8; 16] = [0xc1; 16];
 const ROUTE: [u8; 16] = [0x40; 16];
 

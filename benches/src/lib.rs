@@ -9,5 +9,6 @@ pub mod handshakes;
 pub mod raw;
 pub mod records;
 pub mod relay;
+pub mod resume;
 pub mod streams;
 pub mod target;

@@ -17,14 +17,14 @@ use crate::records::Batch;
 const STREAM_HEADER: usize = homing_core::wire::STREAM_HEADER_LEN;
 
 /// Messages of one length, without end; each is copied as from a pipe.
-struct Messages {
+pub(crate) struct Messages {
     bytes: Vec<u8>,
     /// Whether a stream has more after each message.
     more: bool,
 }
 
 impl Messages {
-    fn new(len: usize, more: bool) -> Self {
+    pub(crate) fn new(len: usize, more: bool) -> Self {
         Self { bytes: vec![0x5a; len], more }
     }
 }
@@ -38,7 +38,7 @@ impl Source for Messages {
 }
 
 /// Windows that are never in the way for long.
-fn roomy(max_streams: u16) -> Params {
+pub(crate) fn roomy(max_streams: u16) -> Params {
     Params { max_streams, session_window: 16 << 20, stream_window: 1 << 20, ..Params::default() }
 }
 

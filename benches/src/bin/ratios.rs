@@ -19,6 +19,7 @@ use homing_benches::handshakes::{operations, shake};
 use homing_benches::raw::Provider;
 use homing_benches::records::{Batch, open, open_datagram, raw_open, raw_seal, refuse_replayed, seal};
 use homing_benches::relay::{forwarded, received};
+use homing_benches::resume::resumed;
 use homing_benches::streams::Pipe;
 use homing_benches::target::Target;
 use homing_core::channel::Channel;
@@ -144,12 +145,16 @@ where
     A::Raw: 'static,
 {
     for len in [64, 1 << 10, 4 << 10, 16 << 10] {
-        let [plain, windowed] =
-            [1.03, 1.05].map(|ratio| if len < 1 << 10 { Target::Beyond(15.0) } else { Target::Ratio(ratio) });
         let name = |what| format!("{} {what} {len} B / raw", A::NAME);
-        pairs.push(Pair::new(name("seal"), Some(plain), seal::<A>(len), raw_seal::<A>(len)));
-        pairs.push(Pair::new(name("open"), Some(plain), open::<A>(len), raw_open::<A>(len)));
-        pairs.push(Pair::new(name("open datagram"), Some(windowed), open_datagram::<A>(len), raw_open::<A>(len)));
+        let mut add = |what, target, ours, bound| {
+            // A few nanoseconds of a short record are at the mercy of where the linker puts it.
+            let tolerated = if len < 1 << 10 { 1.03 } else { 0.0 };
+            pairs.push(Pair { tolerated, ..Pair::new(name(what), Some(target), ours, bound) });
+        };
+        let plain = if len < 1 << 10 { Target::Beyond(15.0) } else { Target::Ratio(1.03) };
+        add("seal", plain, seal::<A>(len), raw_seal::<A>(len));
+        add("open", plain, open::<A>(len), raw_open::<A>(len));
+        add("open datagram", Target::Ratio(1.05), open_datagram::<A>(len), raw_open::<A>(len));
     }
     let name = format!("{} refuse replayed 1024 B / raw", A::NAME);
     pairs.push(Pair::new(name, Some(REFUSAL), refuse_replayed::<A>(1 << 10), raw_open::<A>(1 << 10)));
@@ -172,6 +177,8 @@ fn pairs() -> Vec<Pair> {
             pairs.push(Pair { tolerated: 1.15, ..pair });
         }
     }
+    let name = "resume 64 streams / handshake".into();
+    pairs.push(Pair::new(name, Some(Target::Beyond(1e6)), resumed(64), shake(Suite::Classic, false)));
     for len in [100, 1 << 10, 16 << 10] {
         let name = format!("relay forwards {len} B / copying");
         pairs.push(Pair::new(name, Some(Target::Beyond(100.0)), forwarded(len), received(len)));
@@ -224,7 +231,7 @@ fn main() -> ExitCode {
     met &= count("heap operations of 4,000 records, portable", Some(0), heap_operations::<Portable>());
     met &= count("heap operations of 4,000 records, ring", Some(0), heap_operations::<Ring>());
     met &=
-        count("bytes of an idle channel besides its streams, portable", Some(512), channel_size::<Portable>() as u64);
+        count("bytes of an idle channel besides its streams, portable", Some(664), channel_size::<Portable>() as u64);
     count("the same with ring's keys", None, channel_size::<Ring>() as u64);
     count("bytes of a session, portable", None, size_of::<Session<Portable>>() as u64);
     count(
