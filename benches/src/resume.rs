@@ -67,9 +67,8 @@ impl Streams {
                 continue;
             }
             let mut read = [const { None }; 2 * SLOTS];
-            let mut events = to.handle_input(now, &mut self.buf[..len]).unwrap();
             let mut slots = read.iter_mut();
-            while let Some(event) = events.next() {
+            for event in to.handle_input(now, &mut self.buf[..len]).unwrap() {
                 match event.unwrap() {
                     Event::Stream(mux::Event::Opened { id, data, .. } | mux::Event::Data { id, data, .. }) => {
                         *slots.next().unwrap() = Some((id, data.len()));
@@ -78,7 +77,6 @@ impl Streams {
                     _ => {}
                 }
             }
-            drop(events);
             for (id, len) in read.into_iter().flatten() {
                 to.streams().consumed(id, len, now);
                 self.went_on += 1;
