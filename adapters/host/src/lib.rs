@@ -10,6 +10,7 @@ pub mod registry;
 pub mod service;
 mod shared;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -77,7 +78,10 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`]; nothing on disk was changed then, except for a state file that was made.
-    pub fn open(config: HostConfig) -> Result<Self, HostError> {
+    pub fn open(mut config: HostConfig) -> Result<Self, HostError> {
+        // Two links to one relay would take the route from each other.
+        let mut known = HashSet::new();
+        config.relays.retain(|relay| known.insert(relay.clone()));
         if config.relays.is_empty() {
             return Err(HostError::NoRelay);
         }

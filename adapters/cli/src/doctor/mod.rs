@@ -145,7 +145,9 @@ fn relays(data: &Path, host: Option<&str>) -> (Vec<(RelayUrl, Vec<String>)>, Vec
             for known in
                 hosts.into_iter().filter(|known| host.is_none_or(|host| known.name == host || known.id == host))
             {
-                relays.entry(known.relay).or_default().push(format!("host {}", clean_line(&known.name)));
+                for relay in known.relays {
+                    relays.entry(relay).or_default().push(format!("host {}", clean_line(&known.name)));
+                }
             }
         }
         Err(error) => {
