@@ -44,6 +44,7 @@ fn main() {
     }
     seeds.add("keystore", [raw(0, 3, &hex(&relay["keystore"]))]);
     seeds.relay(&relay);
+    seeds.joined();
     seeds.add("wire", [Params::default().to_bytes()]);
     for (target, input) in &seeds.0 {
         let name: String = hash(&[input])[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -88,6 +89,28 @@ impl Seeds {
         }
     }
 
+    /// Two ends that open, write, talk, lose their link and go on.
+    fn joined(&mut self) {
+        for first in [0, 1] {
+            let mut steps = Steps::default();
+            for host in [first, 1 - first] {
+                let mut step = |number, fields: &[u8]| {
+                    steps.0.push(host);
+                    steps.step(number, 10, fields, None);
+                };
+                step(0, &[]);
+                step(1, &[0, 200, 0, 1]);
+                step(6, &[0, 1]);
+                step(7, &[]);
+                step(9, &[]);
+                step(6, &[0, 1]);
+                step(7, &[]);
+                step(5, &[0]);
+            }
+            self.add("mux", [steps.after(&choice(1, 2))]);
+        }
+    }
+
     /// The text of a record, to be parsed, sealed and heard.
     fn text(&mut self, text: &[u8]) {
         self.add("wire", [text]);
@@ -96,6 +119,12 @@ impl Seeds {
             steps.step(0, 8, &[host, 1], Some(text)).step(2, 8, &[1 - host], None);
             steps.step(0, 8, &[host, 0], Some(text)).step(4, 8, &[1 - host, 9, 0, 1], None);
             self.add("session", [steps.after(&[])]);
+        }
+        for start in 0..6 {
+            let mut steps = Steps::default();
+            steps.step(1, 11, &[], Some(text)).step(4, 11, &[], None).step(10, 11, &[1], None);
+            steps.step(1, 11, &[], Some(text)).step(4, 11, &[], None);
+            self.add("channel", [steps.after(&choice(start, 6))]);
         }
         let mut steps = Steps::default();
         steps.step(0, 6, &[], Some(text)).step(2, 6, &[0, 0], None).step(4, 6, &[0x58, 2], None);

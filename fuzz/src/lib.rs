@@ -2,5 +2,3 @@
 
 #[path = "../../core/tests/bodies/mod.rs"]
 pub mod bodies;
-
-pub use bodies::ends;

@@ -91,6 +91,11 @@ impl<const STREAMS: usize> Mux<STREAMS> {
                 stream.receiving = Receiving::Done;
             }
         });
+        self.retire_all();
+    }
+
+    /// Takes all streams out of the table that are over.
+    fn retire_all(&mut self) {
         let mut place = 0;
         while let Some(stream) = self.table.at(place) {
             let id = stream.id;
@@ -120,6 +125,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         self.reattachment.hear = false;
         self.repeat_streams_credit = true;
         self.control = true;
+        self.retire_all(); // what the peer turns out to have to its end
         Ok(Some(Event::Resumed))
     }
 

@@ -45,6 +45,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         self.announced < self.opened
             || self.owes_acks()
             || self.recv.due_within_cap().is_some()
+            || self.repeat_streams_credit
             || self.streams_credit().is_some()
             || self.next_turn().is_some()
             || (self.control && self.table.iter().any(Stream::owes_control))

@@ -4,12 +4,13 @@
 #[path = "../bodies/mod.rs"]
 mod bodies;
 mod relay;
+mod streams;
 
 use std::fs;
 use std::path::Path;
 
 use arbitrary::{Arbitrary, Unstructured};
-use bodies::{datagrams, handshake, hop, keystore, session, ticket, wire};
+use bodies::{channel, datagrams, handshake, hop, keystore, mux, session, ticket, wire};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -29,6 +30,8 @@ fn run(target: &str, data: &[u8]) {
         "keystore" => feed(data, |input| keystore::check(&input)),
         "handshake" => feed(data, |input| handshake::check(&input)),
         "session" => feed(data, |steps| session::check(&steps)),
+        "channel" => feed(data, |input| channel::check(&input)),
+        "mux" => feed(data, |input| mux::check(&input)),
         "datagrams" => feed(data, |steps| datagrams::check(&steps)),
         "hop" => feed(data, |input| hop::check(&input)),
         "relay" => feed(data, bodies::relay::check),
@@ -76,6 +79,16 @@ fn of_datagrams() {
 }
 
 #[test]
+fn of_a_channel() {
+    any_bytes("channel", 2_000, 300);
+}
+
+#[test]
+fn of_streams() {
+    any_bytes("mux", 4_000, 300);
+}
+
+#[test]
 fn of_a_link() {
     any_bytes("hop", 500, 400);
 }
@@ -97,4 +110,18 @@ fn the_seeds_hold() {
         }
     }
     assert!(count > 100, "{count} seeds");
+}
+
+/// Shows an input that a target stumbled over: `SHOW=target:file cargo test show -- --nocapture`.
+#[test]
+fn show() {
+    let Ok(text) = std::env::var("SHOW") else { return };
+    let (target, file) = text.split_once(':').unwrap();
+    let data = fs::read(file).unwrap();
+    match target {
+        "mux" => feed(&data, |input: mux::Input<'_>| println!("{input:#?}")),
+        "channel" => feed(&data, |input: channel::Input<'_>| println!("{input:#?}")),
+        _ => panic!("no target {target}"),
+    }
+    run(target, &data);
 }

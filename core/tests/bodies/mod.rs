@@ -9,12 +9,16 @@ mod rng;
 
 mod input;
 
+pub mod channel;
 pub mod datagrams;
 pub mod handshake;
 pub mod hop;
+pub mod joined;
 pub mod keystore;
+pub mod mux;
 pub mod relay;
 pub mod session;
+pub mod streams;
 pub mod ticket;
 pub mod wire;
 
