@@ -84,6 +84,7 @@ impl World {
             relay_key: None,
             tls: ClientTls::system(),
             suite: Suite::Classic,
+            keep: homing_host::KEEP,
         });
         let host = host.unwrap();
         let handle = host.handle();

@@ -118,6 +118,7 @@ async fn start_host(data: &Path, relay: SocketAddr, service: SocketAddr) -> (Hos
         relay_key: None,
         tls: ClientTls::system(),
         suite: Suite::Hybrid,
+        keep: homing_host::KEEP,
     };
     let host = Host::open(config).expect("a host");
     let handle = host.handle();

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::pipe::Pipe;
 
+/// A conversation with news: of one of its pipes, or of its own.
+pub(crate) type Rung = (u64, Option<Arc<Pipe>>);
+
 /// What an application tells the loop. `C` are the commands of this kind of link.
 #[derive(Debug)]
 pub(crate) struct Bell<C> {
@@ -14,7 +17,7 @@ pub(crate) struct Bell<C> {
 
 #[derive(Debug)]
 struct Inner<C> {
-    pipes: Vec<(u64, Arc<Pipe>)>,
+    rung: Vec<Rung>,
     commands: VecDeque<C>,
     waker: Option<Waker>,
     closed: bool,
@@ -22,13 +25,16 @@ struct Inner<C> {
 
 /// Anything that a pipe can ring: the commands of the link do not matter to it.
 pub(crate) trait Ring: Send + Sync + core::fmt::Debug {
+    /// A pipe has news.
     fn ring(&self, conversation: u64, pipe: Arc<Pipe>);
+    /// The conversation itself has: something was done to it from outside its loop.
+    fn nudge(&self, conversation: u64);
 }
 
 impl<C> Bell<C> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            inner: Mutex::new(Inner { pipes: Vec::new(), commands: VecDeque::new(), waker: None, closed: false }),
+            inner: Mutex::new(Inner { rung: Vec::new(), commands: VecDeque::new(), waker: None, closed: false }),
         })
     }
 
@@ -48,9 +54,9 @@ impl<C> Bell<C> {
     }
 
     /// The loop answers: takes all news, and leaves its waker for the next.
-    pub(crate) fn answer(&self, waker: &Waker, pipes: &mut Vec<(u64, Arc<Pipe>)>) -> VecDeque<C> {
+    pub(crate) fn answer(&self, waker: &Waker, rung: &mut Vec<Rung>) -> VecDeque<C> {
         let mut inner = self.lock();
-        pipes.append(&mut inner.pipes);
+        rung.append(&mut inner.rung);
         if inner.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
@@ -61,8 +67,21 @@ impl<C> Bell<C> {
     pub(crate) fn close(&self) -> VecDeque<C> {
         let mut inner = self.lock();
         inner.closed = true;
-        inner.pipes.clear();
+        inner.rung.clear();
         core::mem::take(&mut inner.commands)
+    }
+
+    fn tell(&self, rung: Rung) {
+        let mut inner = self.lock();
+        if inner.closed {
+            return;
+        }
+        inner.rung.push(rung);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<C>> {
@@ -72,15 +91,10 @@ impl<C> Bell<C> {
 
 impl<C: Send + core::fmt::Debug> Ring for Bell<C> {
     fn ring(&self, conversation: u64, pipe: Arc<Pipe>) {
-        let mut inner = self.lock();
-        if inner.closed {
-            return;
-        }
-        inner.pipes.push((conversation, pipe));
-        let waker = inner.waker.take();
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.tell((conversation, Some(pipe)));
+    }
+
+    fn nudge(&self, conversation: u64) {
+        self.tell((conversation, None));
     }
 }

@@ -1,18 +1,18 @@
 //! A channel with its pipes: what hosts and devices share of a conversation.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use homing_core::Instant;
-use homing_core::channel::{Channel, Event, Output};
-use homing_core::mux::{self, Source, Taken};
-use homing_core::wire::{CAPABILITY_LEN, MAX_RECORD, Scope, StreamId};
+use homing_core::channel::{Channel, Event, Output, ResumeRequest, code};
+use homing_core::mux;
+use homing_core::wire::{CAPABILITY_LEN, MAX_RECORD, Scope};
 
 use crate::aead::Ring;
 use crate::bell;
 use crate::ended::{Ended, harmless};
 use crate::pipe::{Pipe, StreamError};
 use crate::stream::Stream;
+use crate::ties::{Carried, Pipes, Ties};
 
 /// Streams of both openers in one conversation.
 pub(crate) const STREAMS: usize = 272;
@@ -26,14 +26,24 @@ pub(crate) type Chan = Channel<STREAMS, Ring>;
 /// What a record meant, as far as it is not about bytes of known streams.
 #[derive(Debug)]
 pub(crate) enum Notice {
+    /// The peer is there, with a new session or with the streams of the one before.
     Established,
     Incoming(Stream),
-    PairRequested { platform: u8, name: String },
-    PairPending { seconds: u16 },
+    PairRequested {
+        platform: u8,
+        name: String,
+    },
+    PairPending {
+        seconds: u16,
+    },
     Paired(Paired),
     PairAcknowledged,
     Capability([u8; CAPABILITY_LEN]),
-    Closed { scope: Scope, code: u16, text: String },
+    Closed {
+        scope: Scope,
+        code: u16,
+        text: String,
+    },
 }
 
 /// What a host gave to a newly paired device.
@@ -56,14 +66,31 @@ impl core::fmt::Debug for Paired {
     }
 }
 
+/// What a host answers a device that asks for its session.
+pub(crate) enum Answer {
+    /// Here it is.
+    Adopt(Carried),
+    /// A newer attachment has it.
+    Refuse,
+    /// It is not known: a new one begins.
+    Begin,
+}
+
+/// Where nothing is kept nothing is found.
+pub(crate) fn begin_anew(_: &ResumeRequest) -> Answer {
+    Answer::Begin
+}
+
 pub(crate) struct Conversation {
     key: u64,
     channel: Box<Chan>,
-    pipes: HashMap<StreamId, Arc<Pipe>>,
-    /// Opened by the application before the peer's limit allowed it.
-    waiting: VecDeque<Arc<Pipe>>,
+    ties: Ties,
     bell: Arc<dyn bell::Ring>,
     scratch: Vec<u8>,
+    /// Streams rest until the peer has said what it knows of them.
+    resuming: bool,
+    /// The session was taken away.
+    detached: bool,
 }
 
 impl Conversation {
@@ -71,11 +98,45 @@ impl Conversation {
         Self {
             key,
             channel: Box::new(channel),
-            pipes: HashMap::new(),
-            waiting: VecDeque::new(),
+            ties: Ties::default(),
             bell,
             scratch: Vec::new(),
+            resuming: false,
+            detached: false,
         }
+    }
+
+    /// A channel that asks for the session of these pipes.
+    pub(crate) fn resumed(key: u64, channel: Chan, ties: Ties, bell: Arc<dyn bell::Ring>) -> Self {
+        ties.bind(key, &bell);
+        Self { ties, resuming: true, ..Self::new(key, channel, bell) }
+    }
+
+    /// Takes the session away, to be carried on by another link. None where there is none, or
+    /// where it ended with its channel.
+    pub(crate) fn detach(&mut self) -> Option<Carried> {
+        if self.detached {
+            return None;
+        }
+        let detached = Box::new(self.channel.detach()?);
+        self.detached = true;
+        self.ties.unbind();
+        Some(Carried { detached, ties: core::mem::take(&mut self.ties) })
+    }
+
+    /// Takes the session away for another channel of the same device. This one says so and ends.
+    pub(crate) fn supersede(&mut self) -> Option<Carried> {
+        self.channel.close(Scope::Channel, code::SUPERSEDED, "");
+        let carried = self.detach();
+        self.bell.nudge(self.key);
+        carried
+    }
+
+    /// Ends the session from outside its loop: nothing more that the peer sends is opened.
+    pub(crate) fn sever(&mut self, code: u16) {
+        self.channel.close(Scope::Session, code, "");
+        self.cut();
+        self.bell.nudge(self.key);
     }
 
     pub(crate) const fn channel(&mut self) -> &mut Chan {
@@ -86,45 +147,72 @@ impl Conversation {
         &self.channel
     }
 
-    /// A record came. Bytes go into their pipes, the rest into `notices`.
-    pub(crate) fn handle(&mut self, now: Instant, record: &[u8], notices: &mut Vec<Notice>) -> Result<(), Ended> {
+    /// A record came. Bytes go into their pipes, the rest into `notices`; a device that wants its
+    /// session back gets what `resume` answers.
+    pub(crate) fn handle(
+        &mut self,
+        now: Instant,
+        record: &[u8],
+        notices: &mut Vec<Notice>,
+        resume: &mut dyn FnMut(&ResumeRequest) -> Answer,
+    ) -> Result<(), Ended> {
         if record.len() > MAX_RECORD {
             return Err(Ended::Channel(homing_core::channel::Error::Protocol));
         }
         self.scratch.clear();
         self.scratch.extend_from_slice(record);
-        let mut may_open = false;
+        let (mut may_open, mut resumed) = (false, false);
         let mut discarded = Vec::new();
         let mut stopped = Vec::new();
-        for event in self.channel.handle_input(now, &mut self.scratch)? {
+        let ties = &mut self.ties;
+        let mut events = self.channel.handle_input(now, &mut self.scratch)?;
+        while let Some(event) = events.next() {
             match event? {
                 Event::Stream(mux::Event::Opened { id, data, fin }) => {
                     let pipe = Pipe::new(self.key, self.bell.clone());
                     pipe.opened(id);
                     pipe.deliver(data, fin);
-                    self.pipes.insert(id, pipe.clone());
+                    ties.pipes.insert(id, pipe.clone());
                     notices.push(Notice::Incoming(Stream::new(pipe)));
                 }
-                Event::Stream(mux::Event::Data { id, data, fin }) => match self.pipes.get(&id) {
+                Event::Stream(mux::Event::Data { id, data, fin }) => match ties.pipes.get(&id) {
                     Some(pipe) => pipe.deliver(data, fin),
                     None => discarded.push((id, data.len())),
                 },
                 Event::Stream(mux::Event::Reset { id, code }) => {
-                    if let Some(pipe) = self.pipes.get(&id) {
+                    if let Some(pipe) = ties.pipes.get(&id) {
                         pipe.fail_inbound(StreamError::Reset(code));
                     }
                 }
                 Event::Stream(mux::Event::Stopped { id, code }) => {
-                    if let Some(pipe) = self.pipes.get(&id) {
+                    if let Some(pipe) = ties.pipes.get(&id) {
                         pipe.fail_outbound(StreamError::Reset(code));
                         stopped.push(pipe.clone());
                     }
                 }
+                Event::Stream(mux::Event::Acknowledged { id, received, end }) => ties.acknowledged(id, received, end),
                 Event::Stream(mux::Event::MayOpen) => may_open = true,
-                Event::Stream(mux::Event::Acknowledged { .. } | mux::Event::Resumed) => {}
-                Event::Established => notices.push(Notice::Established),
-                // No session is kept yet: the host begins a new one.
-                Event::ResumeRequested(_) | Event::Reattached => {}
+                Event::Stream(mux::Event::Resumed) => resumed = true,
+                Event::ResumeRequested(request) => match resume(&request) {
+                    Answer::Adopt(Carried { detached, ties: carried }) => {
+                        if events.adopt(*detached).is_ok() {
+                            carried.bind(self.key, &self.bell);
+                            *ties = carried;
+                            self.resuming = true;
+                        }
+                    }
+                    Answer::Refuse => events.refuse(),
+                    Answer::Begin => {}
+                },
+                Event::Reattached => notices.push(Notice::Established),
+                Event::Established => {
+                    if core::mem::take(&mut self.resuming) {
+                        // The host does not know the session that was asked for.
+                        ties.lose();
+                    }
+                    may_open = true;
+                    notices.push(Notice::Established);
+                }
                 Event::PairRequested(finish) => {
                     notices.push(Notice::PairRequested { platform: finish.platform, name: harmless(finish.name) });
                 }
@@ -143,6 +231,10 @@ impl Conversation {
                 }
             }
         }
+        drop(events);
+        if resumed {
+            self.go_on(now);
+        }
         for (id, len) in discarded {
             self.channel.streams().consumed(id, len, now);
         }
@@ -150,7 +242,12 @@ impl Conversation {
         for pipe in stopped {
             self.attend(now, &pipe);
         }
-        if may_open {
+        for (id, pipe) in self.ties.unstalled() {
+            if pipe.wants() {
+                self.channel.streams().wants(id);
+            }
+        }
+        if may_open || resumed {
             self.open_waiting(now);
         }
         Ok(())
@@ -158,16 +255,20 @@ impl Conversation {
 
     /// The application opened a stream.
     pub(crate) fn open(&mut self, now: Instant, pipe: Arc<Pipe>) {
-        self.waiting.push_back(pipe);
+        self.ties.waiting.push_back(pipe);
         self.open_waiting(now);
     }
 
     /// A pipe has news.
     pub(crate) fn attend(&mut self, now: Instant, pipe: &Arc<Pipe>) {
+        // Of a pipe that was taken away another loop hears, and of one that rests later.
+        if self.detached || self.resuming {
+            return;
+        }
         let news = pipe.news();
         let Some(id) = news.id else {
             if news.released.is_some() {
-                self.waiting.retain(|waiting| !Arc::ptr_eq(waiting, pipe));
+                self.ties.waiting.retain(|waiting| !Arc::ptr_eq(waiting, pipe));
             }
             return;
         };
@@ -180,7 +281,10 @@ impl Conversation {
         }
         if let Some(code) = news.released {
             streams.release(id, code, now);
-            self.pipes.remove(&id);
+            // One that was finished stays, to be sent again if need be, until the peer has it all.
+            if pipe.is_over() {
+                self.ties.remove(id);
+            }
             self.open_waiting(now);
         }
     }
@@ -188,7 +292,7 @@ impl Conversation {
     /// Seals the next record into `out`.
     pub(crate) fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended> {
         let mut ended = Vec::new();
-        let output = self.channel.poll_output(now, &mut Pipes { pipes: &self.pipes, ended: &mut ended }, out)?;
+        let output = self.channel.poll_output(now, &mut Pipes { ties: &mut self.ties, ended: &mut ended }, out)?;
         for pipe in ended {
             self.attend(now, &pipe);
         }
@@ -198,64 +302,40 @@ impl Conversation {
         }
     }
 
-    /// The link is gone: every stream hears of it, nothing more is said.
-    pub(crate) fn end(&mut self) {
-        self.fail_all(false);
-        self.channel.abandon();
-    }
-
     /// Every stream hears that this side ended the session; what came before is not to be used.
     pub(crate) fn cut(&mut self) {
-        self.fail_all(true);
+        self.ties.cut();
     }
 
-    fn fail_all(&mut self, discard: bool) {
-        for pipe in self.pipes.drain().map(|(_, pipe)| pipe).chain(self.waiting.drain(..)) {
-            if discard {
-                pipe.discard_inbound();
+    /// Streams go on from where the peer is.
+    fn go_on(&mut self, now: Instant) {
+        self.resuming = false;
+        let pipes: Vec<_> = self.ties.pipes.iter().map(|(id, pipe)| (*id, pipe.clone())).collect();
+        for (id, pipe) in pipes {
+            match self.channel.streams().acknowledged(id) {
+                Some(received) => self.ties.acknowledged(id, received, false),
+                None => self.ties.acknowledged(id, u64::MAX, true),
             }
-            pipe.fail_inbound(StreamError::Lost);
-            pipe.fail_outbound(StreamError::Lost);
+            pipe.rewind();
+            self.attend(now, &pipe);
         }
     }
 
     fn open_waiting(&mut self, now: Instant) {
-        while let Some(pipe) = self.waiting.pop_front() {
+        while !self.resuming
+            && let Some(pipe) = self.ties.waiting.pop_front()
+        {
             let Some(id) = self.channel.open(now) else {
-                self.waiting.push_front(pipe);
+                self.ties.waiting.push_front(pipe);
                 return;
             };
             pipe.opened(id);
-            self.pipes.insert(id, pipe.clone());
+            self.ties.pipes.insert(id, pipe.clone());
             self.attend(now, &pipe);
         }
     }
 }
 
-impl Drop for Conversation {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// The pipes as the source of what is sent.
-struct Pipes<'a> {
-    pipes: &'a HashMap<StreamId, Arc<Pipe>>,
-    /// Those that have said everything: a release may have waited for it.
-    ended: &'a mut Vec<Arc<Pipe>>,
-}
-
-impl Source for Pipes<'_> {
-    fn read(&mut self, id: StreamId, _: u64, buf: &mut [u8]) -> Taken {
-        let Some(pipe) = self.pipes.get(&id) else { return Taken::default() };
-        let taken = pipe.take(buf);
-        if taken.fin {
-            self.ended.push(pipe.clone());
-        }
-        taken
-    }
-}
-
 #[cfg(test)]
 #[path = "conversation_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -8,18 +8,24 @@ use futures_io::{AsyncRead, AsyncWrite};
 use homing_core::Instant;
 use homing_core::channel::{self, Channel, Config, PHASE_TIME, code};
 use homing_core::crypto::{Identity, Psk, PublicKey, Secret};
-use homing_core::handshake::{self, AwaitReply, CheckWords, HELLO_MAX, Kind, RouteId, Suite, parse_failure};
+use homing_core::handshake::{
+    self, AwaitReply, CheckWords, Exports, HELLO_MAX, Keys, Kind, RouteId, Suite, parse_failure,
+};
 use homing_core::hop::{self, Code, DATA_HEADER_LEN, DeviceLink, Purpose};
 use homing_core::wire::{CAPABILITY_LEN, Params, Scope, TOKEN_LEN};
 
-use crate::bell::Bell;
-use crate::conversation::{Conversation, DEVICE_STREAMS, Notice, Paired};
-use crate::drive::{Clock, Side, drive};
+use crate::bell::{Bell, Ring};
+use crate::conversation::{Conversation, DEVICE_STREAMS, Notice, Paired, begin_anew};
+use crate::drive::{Clock, Side, drive, leave_at};
 use crate::ended::Ended;
+use crate::kept::Found;
 use crate::pipe::Pipe;
 use crate::pulse::Pulse;
 use crate::stream::Stream;
+use crate::ties::{Carried, Ties};
 use crate::{LEAST_CREDIT, random};
+
+pub use crate::kept::Kept;
 
 /// Why a device calls.
 #[derive(Debug)]
@@ -67,7 +73,8 @@ pub struct Call {
 
 /// What a device hears during a call. Storing what arrives may block; it is little and rare.
 pub trait Caller {
-    /// The host is authenticated and there: streams opened from now on reach it.
+    /// The host is authenticated and there: streams opened from now on reach it, and those of a
+    /// session that was kept go on where the host still knows it.
     fn established(&mut self, opener: Opener);
     /// The host's operator is being asked; compare the check words.
     fn pending(&mut self, check: CheckWords, seconds: u16);
@@ -127,8 +134,25 @@ impl Opener {
     }
 }
 
-/// Runs a call over a WebSocket that the relay has accepted, until it ends.
+/// Runs a call over a WebSocket that the relay has accepted, until it ends. Its streams end with it.
 pub async fn call<S, C>(socket: WebSocketStream<S>, clock: &C, call: Call, caller: &mut impl Caller) -> Ended
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: Clock,
+{
+    call_again(socket, clock, call, &Kept::default(), caller).await
+}
+
+/// Runs a call as [`call`] does, one of several to the same host: it goes on with the session that
+/// was kept, if there is one, and leaves its own there where it can be resumed. That holds for a
+/// call that is dropped, too.
+pub async fn call_again<S, C>(
+    socket: WebSocketStream<S>,
+    clock: &C,
+    call: Call,
+    kept: &Kept,
+    caller: &mut impl Caller,
+) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
     C: Clock,
@@ -146,11 +170,15 @@ where
         config: call.config,
         phase: Phase::Dialling,
         caller,
+        clock,
+        number: kept.join(),
+        kept,
         bell: bell.clone(),
         notices: Vec::new(),
         ended: None,
         blocked: false,
         deadline: None,
+        leave_at: None,
         pulse: Pulse::default(),
     };
     drive(socket, clock, &bell, &mut device).await
@@ -178,10 +206,12 @@ enum Phase {
     /// The hello waits to be sent.
     Hello(Vec<u8>, Box<AwaitReply>),
     AwaitReply(Box<AwaitReply>),
+    /// The host answered; another call has the session, and may give it back.
+    Answered(Box<(Keys, Exports)>),
     Talking(Conversation, CheckWords, Option<Secret<32>>),
 }
 
-struct Device<'a, T> {
+struct Device<'a, T, C: Clock> {
     link: DeviceLink,
     suite: Suite,
     identity: Identity,
@@ -190,6 +220,10 @@ struct Device<'a, T> {
     config: Config,
     phase: Phase,
     caller: &'a mut T,
+    clock: &'a C,
+    kept: &'a Kept,
+    /// Of this call, among those that are given the same session.
+    number: u64,
     bell: Arc<Bell<Command>>,
     notices: Vec<Notice>,
     ended: Option<Ended>,
@@ -197,22 +231,34 @@ struct Device<'a, T> {
     blocked: bool,
     /// By when the host must have answered the handshake.
     deadline: Option<Instant>,
+    /// The relay is about to go: when to leave it.
+    leave_at: Option<Instant>,
     pulse: Pulse,
 }
 
-/// The call may also end because nobody awaits it any more: no stream is opened from then on.
-impl<T> Drop for Device<'_, T> {
+/// The call may also end because nobody awaits it any more: no stream is opened from then on, and
+/// a session that can be resumed is kept.
+impl<T, C: Clock> Drop for Device<'_, T, C> {
     fn drop(&mut self) {
-        for command in self.bell.close() {
-            if let Command::Open(pipe) = command {
-                pipe.fail_inbound(crate::StreamError::Lost);
-                pipe.fail_outbound(crate::StreamError::Lost);
-            }
+        let opened = self.bell.close().into_iter().filter_map(|command| match command {
+            Command::Open(pipe) => Some(pipe),
+            Command::Close | Command::Probe => None,
+        });
+        let mut late = Ties::default();
+        late.waiting.extend(opened);
+        late.unbind();
+        let mut carried = match &mut self.phase {
+            Phase::Talking(conversation, ..) => conversation.detach(),
+            _ => None,
+        };
+        if let Some(carried) = &mut carried {
+            carried.ties.waiting.append(&mut late.waiting);
         }
+        self.kept.put(self.number, carried, self.clock.now());
     }
 }
 
-impl<T: Caller> Device<'_, T> {
+impl<T: Caller, C: Clock> Device<'_, T, C> {
     fn begin(&mut self, now: Instant, channel_id: [u8; 16]) -> Result<(), Ended> {
         self.deadline = Some(now + PHASE_TIME);
         let kind = match &self.kind {
@@ -236,27 +282,48 @@ impl<T: Caller> Device<'_, T> {
                 }
                 let mut reply = body.to_vec();
                 let (keys, exports) = state.read(&mut reply).map_err(Ended::Handshake)?;
-                let (channel, root) = match &self.kind {
-                    Want::Pair { platform, name, .. } => {
-                        (Channel::pair(&keys, *platform, name, &self.config, now), Some(exports.device_root))
-                    }
-                    Want::Connect { token, .. } => (Channel::connect(&keys, token.expose(), &self.config, now), None),
-                };
-                let conversation = Conversation::new(0, channel, self.bell.clone());
-                self.deadline = None;
-                self.phase = Phase::Talking(conversation, exports.check, root);
+                self.phase = Phase::Answered(Box::new((keys, exports)));
+                self.talk(now);
                 Ok(())
             }
             Phase::Talking(mut conversation, check, root) => {
-                let heard = conversation.handle(now, body, &mut self.notices);
+                let heard = conversation.handle(now, body, &mut self.notices, &mut begin_anew);
                 self.pulse.write(conversation.channel_ref().round_trip());
                 self.phase = Phase::Talking(conversation, check, root);
                 // What was said before an error was said.
                 let noticed = self.notice(now);
                 heard.and(noticed)
             }
-            Phase::Dialling | Phase::Hello(..) => Err(Ended::Violation(hop::Violation::Unexpected)),
+            Phase::Dialling | Phase::Hello(..) | Phase::Answered(..) => {
+                Err(Ended::Violation(hop::Violation::Unexpected))
+            }
         }
+    }
+
+    /// The handshake is done: begins to talk, unless another call has the session.
+    fn talk(&mut self, now: Instant) {
+        let Phase::Answered(answer) = &self.phase else { return };
+        let (keys, exports) = &**answer;
+        let (config, bell): (_, Arc<dyn Ring>) = (&self.config, self.bell.clone());
+        let (conversation, root) = match &self.kind {
+            Want::Pair { platform, name, .. } => {
+                let channel = Channel::pair(keys, *platform, name, config, now);
+                (Conversation::new(0, channel, bell), Some(exports.device_root.duplicate()))
+            }
+            Want::Connect { token, .. } => match self.kept.take(self.number, &bell) {
+                Found::Session(Carried { detached, ties }) => {
+                    let channel = Channel::resume(keys, token.expose(), *detached, config, now);
+                    (Conversation::resumed(0, channel, ties, bell), None)
+                }
+                Found::Nothing => {
+                    let channel = Channel::connect(keys, token.expose(), config, now);
+                    (Conversation::new(0, channel, bell), None)
+                }
+                Found::Taken => return,
+            },
+        };
+        self.deadline = None;
+        self.phase = Phase::Talking(conversation, exports.check, root);
     }
 
     fn notice(&mut self, now: Instant) -> Result<(), Ended> {
@@ -264,6 +331,7 @@ impl<T: Caller> Device<'_, T> {
             let Phase::Talking(conversation, check, root) = &mut self.phase else { return Ok(()) };
             match notice {
                 Notice::Established => {
+                    self.kept.settled(self.number);
                     self.caller.established(Opener { bell: self.bell.clone(), pulse: self.pulse.clone() })
                 }
                 Notice::PairPending { seconds } => self.caller.pending(*check, seconds),
@@ -296,7 +364,7 @@ impl<T: Caller> Device<'_, T> {
     }
 }
 
-impl<T: Caller> Side for Device<'_, T> {
+impl<T: Caller, C: Clock> Side for Device<'_, T, C> {
     type Command = Command;
 
     fn handle(&mut self, now: Instant, message: &[u8]) -> Result<(), Ended> {
@@ -317,13 +385,18 @@ impl<T: Caller> Side for Device<'_, T> {
                 self.blocked = false;
                 Ok(())
             }
-            hop::device::Event::Draining => Ok(()),
+            hop::device::Event::Draining => {
+                self.leave_at.get_or_insert_with(|| leave_at(now));
+                Ok(())
+            }
         }
     }
 
-    fn attend(&mut self, now: Instant, _: u64, pipe: &Arc<Pipe>) {
-        if let Phase::Talking(conversation, ..) = &mut self.phase {
-            conversation.attend(now, pipe);
+    fn attend(&mut self, now: Instant, _: u64, pipe: Option<&Arc<Pipe>>) {
+        match (&mut self.phase, pipe) {
+            (Phase::Talking(conversation, ..), Some(pipe)) => conversation.attend(now, pipe),
+            (_, None) => self.talk(now),
+            (_, Some(_)) => {}
         }
     }
 
@@ -347,6 +420,10 @@ impl<T: Caller> Side for Device<'_, T> {
         if self.deadline.is_some_and(|at| now >= at) {
             return Err(Ended::Channel(channel::Error::Timeout));
         }
+        if self.leave_at.is_some_and(|at| now >= at) {
+            return Err(Ended::Hop(Code::Draining));
+        }
+        self.kept.expire(now);
         if let Phase::Talking(conversation, ..) = &mut self.phase
             && conversation.channel().poll_timeout().is_some_and(|at| now >= at)
         {
@@ -361,7 +438,10 @@ impl<T: Caller> Side for Device<'_, T> {
             Phase::Talking(conversation, ..) => conversation.channel_ref().poll_timeout(),
             _ => None,
         };
-        [self.link.poll_timeout(), self.deadline, channel].into_iter().flatten().min()
+        [self.link.poll_timeout(), self.deadline, self.leave_at, self.kept.deadline(), channel]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn poll_message(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended> {

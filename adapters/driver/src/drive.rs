@@ -4,6 +4,7 @@
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,8 +13,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use homing_core::Instant;
 use homing_core::hop::MAX_MESSAGE;
 
-use crate::bell::Bell;
+use crate::bell::{Bell, Rung};
 use crate::ended::Ended;
+use crate::jitter;
 use crate::pipe::Pipe;
 use crate::wire::Wire;
 
@@ -35,8 +37,8 @@ pub(crate) trait Side {
 
     /// A message came from the relay.
     fn handle(&mut self, now: Instant, message: &[u8]) -> Result<(), Ended>;
-    /// A pipe has news.
-    fn attend(&mut self, now: Instant, conversation: u64, pipe: &Arc<Pipe>);
+    /// A pipe has news; none: the conversation itself has.
+    fn attend(&mut self, now: Instant, conversation: u64, pipe: Option<&Arc<Pipe>>);
     /// The application wants something.
     fn command(&mut self, now: Instant, command: Self::Command) -> Result<(), Ended>;
     /// An instant asked for has come.
@@ -47,6 +49,15 @@ pub(crate) trait Side {
     fn poll_message(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended>;
     /// Why the link is to end, once all has been said.
     fn over(&mut self) -> Option<Ended>;
+}
+
+/// How long an end may go on at most with a relay that is about to leave: all of them at once
+/// would storm the next one.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// When to leave a relay that says it is draining.
+pub(crate) fn leave_at(now: Instant) -> Instant {
+    now + jitter(LEAVE_WITHIN)
 }
 
 /// Messages heard, or said, before the other gets its turn.
@@ -70,7 +81,7 @@ where
         bell,
         side,
         out: vec![0; MAX_MESSAGE],
-        pipes: Vec::new(),
+        rung: Vec::new(),
         sleep: None,
     };
     let ended = poll_fn(|cx| looping.poll(cx)).await;
@@ -89,7 +100,7 @@ struct Looping<'a, S, C: Clock, T: Side> {
     bell: &'a Bell<T::Command>,
     side: &'a mut T,
     out: Vec<u8>,
-    pipes: Vec<(u64, Arc<Pipe>)>,
+    rung: Vec<Rung>,
     sleep: Option<(Instant, Pin<Box<C::Sleep>>)>,
 }
 
@@ -142,12 +153,12 @@ where
     }
 
     fn attend(&mut self, now: Instant, cx: &Context<'_>) -> Result<(), Ended> {
-        let mut pipes = core::mem::take(&mut self.pipes);
-        let commands: VecDeque<_> = self.bell.answer(cx.waker(), &mut pipes);
-        for (conversation, pipe) in pipes.drain(..) {
-            self.side.attend(now, conversation, &pipe);
+        let mut rung = core::mem::take(&mut self.rung);
+        let commands: VecDeque<_> = self.bell.answer(cx.waker(), &mut rung);
+        for (conversation, pipe) in rung.drain(..) {
+            self.side.attend(now, conversation, pipe.as_ref());
         }
-        self.pipes = pipes;
+        self.rung = rung;
         for command in commands {
             self.side.command(now, command)?;
         }

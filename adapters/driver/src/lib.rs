@@ -3,7 +3,8 @@
 //! the time.
 //!
 //! A device makes a [`device::call`], a host [`host::serve`]s a link; both are plain futures that
-//! end with the link. Reconnecting is the caller's.
+//! end with the link. Reconnecting is the caller's; streams outlive their link where the caller
+//! gives the next one what was kept: a device its [`device::Kept`], a host its [`host::Sessions`].
 #![forbid(unsafe_code)]
 
 mod aead;
@@ -13,9 +14,12 @@ pub mod device;
 mod drive;
 mod ended;
 pub mod host;
+mod kept;
+mod outbound;
 mod pipe;
 mod pulse;
 mod stream;
+mod ties;
 mod wire;
 
 pub use aead::Ring;
@@ -31,6 +35,12 @@ use getrandom::rand_core::UnwrapErr;
 
 /// Below this many bytes of the relay's credit a record waits for more.
 const LEAST_CREDIT: usize = 512;
+
+/// A random time below `most`.
+fn jitter(most: core::time::Duration) -> core::time::Duration {
+    let part = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+    most.mul_f64(part)
+}
 
 /// The system's randomness. Without it nothing here can go on safely, hence the panic inside.
 fn random() -> UnwrapErr<SysRng> {

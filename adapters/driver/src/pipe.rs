@@ -1,5 +1,6 @@
-//! A stream's two byte queues, between the application and the loop. Bounded on both sides: what
-//! is to be sent by [`SEND_MAX`], what was received by the credit that was granted for it.
+//! A stream's two byte queues, between the application and the loop. What waits to be sent is
+//! bounded by `SEND_MAX`, what was received by the credit that was granted for it. A pipe outlives
+//! the link that carries it: between two links it has no loop to ring for, and news wait.
 
 use core::fmt;
 use core::task::{Context, Poll, Waker};
@@ -11,13 +12,10 @@ use homing_core::mux::{Taken, reset};
 use homing_core::wire::StreamId;
 
 use crate::bell::Ring;
+use crate::outbound::{KEEP, Outbound};
 
-/// Bytes of a stream that may wait to be sent.
-pub(crate) const SEND_MAX: usize = 64 * 1024;
 /// Bytes that the application consumes before the loop hears of it: a quarter of the smallest window.
 const REPORT: usize = 16 * 1024;
-/// An empty queue larger than this gives its memory back.
-const KEEP: usize = 128 * 1024;
 
 /// Why a stream ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +24,9 @@ pub enum StreamError {
     /// The peer gave it up, with a code of [`homing_core::mux::reset`] or of its own.
     #[error("{}", reset_text(*.0))]
     Reset(u16),
-    /// The link to the peer broke.
-    #[error("connection to the peer lost")]
+    /// The connection to the peer was lost and did not come back in time, or came back to a host
+    /// that knows nothing of the stream.
+    #[error("connection to the peer lost for too long, or the host was restarted")]
     Lost,
 }
 
@@ -64,21 +63,27 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Pipe {
     state: Mutex<State>,
+}
+
+/// The loop that carries a pipe, and the conversation there.
+#[derive(Clone)]
+struct Place {
     bell: Arc<dyn Ring>,
     conversation: u64,
 }
 
 #[derive(Default)]
 struct State {
+    place: Option<Place>,
     id: Option<StreamId>,
     rung: bool,
     inbound: VecDeque<u8>,
     inbound_end: Option<Result<(), StreamError>>,
     reader: Option<Waker>,
     consumed: usize,
-    outbound: VecDeque<u8>,
-    finished: bool,
-    finish_sent: bool,
+    outbound: Outbound,
+    /// The peer has all of it, and the end.
+    outbound_over: bool,
     outbound_error: Option<StreamError>,
     writer: Option<Waker>,
     wants: bool,
@@ -94,7 +99,8 @@ impl fmt::Debug for State {
 
 impl Pipe {
     pub(crate) fn new(conversation: u64, bell: Arc<dyn Ring>) -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default(), bell, conversation })
+        let state = State { place: Some(Place { bell, conversation }), ..State::default() };
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     // The application's side.
@@ -126,21 +132,14 @@ impl Pipe {
         if let Some(error) = state.outbound_error {
             return Poll::Ready(Err(error.into()));
         }
-        if state.finished {
+        if state.outbound.is_finished() {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let before = state.outbound.len();
-        let mut room = SEND_MAX.saturating_sub(before);
-        if room == 0 {
+        if state.outbound.room() == 0 {
             park(&mut state.writer, cx);
             return Poll::Pending;
         }
-        for buf in bufs {
-            let len = room.min(buf.len());
-            state.outbound.extend(&buf[..len]);
-            room -= len;
-        }
-        let len = state.outbound.len() - before;
+        let len = state.outbound.write(bufs);
         if len > 0 {
             self.want(state);
         }
@@ -152,8 +151,7 @@ impl Pipe {
         if let Some(error) = state.outbound_error {
             return Err(error.into());
         }
-        if !state.finished {
-            state.finished = true;
+        if state.outbound.finish() {
             self.want(state);
         }
         Ok(())
@@ -161,9 +159,7 @@ impl Pipe {
 
     /// Takes back what was written, and the end, as far as they have not left.
     pub(crate) fn discard(&self) {
-        let mut state = self.lock();
-        state.outbound = VecDeque::new();
-        state.finished = false;
+        self.lock().outbound.discard();
     }
 
     pub(crate) fn release(self: &Arc<Self>, code: u16) {
@@ -184,9 +180,13 @@ impl Pipe {
     }
 
     fn ring_if(self: &Arc<Self>, mut state: MutexGuard<'_, State>, news: bool) {
-        if news && !core::mem::replace(&mut state.rung, true) {
+        if news
+            && !state.rung
+            && let Some(place) = state.place.clone()
+        {
+            state.rung = true;
             drop(state);
-            self.bell.ring(self.conversation, self.clone());
+            place.bell.ring(place.conversation, self.clone());
         }
     }
 
@@ -196,11 +196,25 @@ impl Pipe {
         self.lock().id = Some(id);
     }
 
+    /// Another loop carries it from now on, which looks at it at once.
+    pub(crate) fn bind(&self, conversation: u64, bell: Arc<dyn Ring>) {
+        let mut state = self.lock();
+        state.place = Some(Place { bell, conversation });
+        state.rung = false;
+    }
+
+    /// No loop carries it for now.
+    pub(crate) fn unbind(&self) {
+        let mut state = self.lock();
+        state.place = None;
+        state.rung = false;
+    }
+
     pub(crate) fn news(&self) -> News {
         let mut state = self.lock();
         state.rung = false;
         // What was written and finished before the release still goes out.
-        let pending = state.finished && !state.finish_sent && state.outbound_error.is_none();
+        let pending = state.outbound.is_finished() && !state.outbound.is_finish_sent() && !state.is_outbound_void();
         News {
             id: state.id,
             consumed: core::mem::take(&mut state.consumed),
@@ -251,29 +265,68 @@ impl Pipe {
     pub(crate) fn fail_outbound(&self, error: StreamError) {
         let mut state = self.lock();
         state.outbound_error.get_or_insert(error);
-        state.outbound = VecDeque::new();
+        state.outbound.clear();
         wake(state.writer.take(), state);
     }
 
-    /// Moves bytes into a record.
-    pub(crate) fn take(&self, buf: &mut [u8]) -> Taken {
+    /// Copies bytes into a record, from this offset of the stream on; of those that were never
+    /// sent `allowance` at most. Returns how many of them were.
+    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8], allowance: usize) -> (Taken, usize) {
         let mut state = self.lock();
-        let len = take(&mut state.outbound, buf);
-        let empty = state.outbound.is_empty();
-        if empty && state.outbound.capacity() > KEEP {
-            state.outbound = VecDeque::new();
-        }
-        let fin = empty && state.finished && !state.finish_sent;
-        state.finish_sent |= fin;
-        state.wants = !empty;
-        let half_free = state.outbound.len() <= SEND_MAX / 2;
-        let waker = if half_free { state.writer.take() } else { None };
+        let (taken, fresh) = state.outbound.read(offset, buf, allowance);
+        state.wants = taken.more;
+        let waker = if state.outbound.is_half_free() { state.writer.take() } else { None };
         wake(waker, state);
-        Taken { len, more: !empty, fin }
+        (taken, fresh)
+    }
+
+    /// The peer has so many bytes of the stream, and perhaps the end. Returns how many bytes need
+    /// not be held for it any more.
+    pub(crate) fn acknowledged(&self, offset: u64, end: bool) -> usize {
+        let mut state = self.lock();
+        let freed = state.outbound.acknowledge(offset);
+        state.outbound_over |= end;
+        freed
+    }
+
+    /// The link was lost, and another one goes on from what was acknowledged.
+    pub(crate) fn rewind(&self) {
+        let mut state = self.lock();
+        state.outbound.rewind();
+        state.wants = !state.is_outbound_void();
+    }
+
+    /// Whether neither the application nor the peer will ask for it again.
+    pub(crate) fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.released.is_some() && (state.is_outbound_void() || !state.outbound.is_finished())
+    }
+
+    /// Whether bytes, or the end, wait to be sent.
+    pub(crate) fn wants(&self) -> bool {
+        self.lock().wants
+    }
+
+    /// Bytes that were sent and not acknowledged.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().outbound.held()
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let state = self.lock();
+        state.inbound.len().saturating_add(state.outbound.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Nothing of what was written will be asked for any more.
+    const fn is_outbound_void(&self) -> bool {
+        self.outbound_over || self.outbound_error.is_some()
     }
 }
 

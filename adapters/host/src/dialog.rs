@@ -222,7 +222,7 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
         let shared = shared.clone();
         move || {
             shared.persist(|state| {
-                let replaced = state.by_key(&candidate.key).map(|known| known.id.clone());
+                let replaced = state.by_key(&candidate.key).map(|known| (known.id.clone(), known.token_hash()));
                 state.devices.retain(|known| known.key() != candidate.key);
                 let fits = state.devices.len() < MAX_DEVICES;
                 if fits {
@@ -236,8 +236,9 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
     match stored {
         Ok(Ok(Some(replaced))) => {
             // Sessions under the record that is gone could not be found by a revocation.
-            if let Some(old) = replaced {
+            if let Some((old, key)) = replaced {
                 shared.lock().close_sessions(&old, code::SUPERSEDED);
+                shared.sessions.revoke(&key, code::SUPERSEDED);
             }
         }
         Ok(Ok(None)) => {

@@ -23,6 +23,7 @@ fn a_knock_under_a_cancelled_ticket_does_not_count_for_the_next() {
         relay_key: None,
         tls: ClientTls::system(),
         suite: Suite::Classic,
+        keep: crate::KEEP,
     };
     let shared = Shared::new(config, Services::default(), vault, state);
     let now = TokioClock.now();

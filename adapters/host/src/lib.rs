@@ -24,11 +24,16 @@ use serde_json::{Value, json};
 
 pub use control::device_json;
 pub use dialog::{PairDialog, PairError, PairEvent, PairOptions};
-pub use shared::{HostConfig, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
+pub use shared::{HostConfig, KEEP, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
 
 use registry::DeviceError;
 use service::{ExposeError, Services};
 use shared::Shared;
+
+/// A random part of one.
+fn jitter() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX)
+}
 
 /// The system's randomness. Without it nothing here can go on safely, hence the panic inside.
 fn random() -> UnwrapErr<SysRng> {
@@ -111,6 +116,7 @@ impl Host {
         }
         let handle = self.handle.clone();
         tokio::select! {
+            never = links::expire(&shared) => match never {},
             never = self.listener.serve(move |request| control::answer(handle.clone(), request)) => match never {},
             () = shutdown => {}
         }
@@ -213,6 +219,7 @@ impl HostHandle {
                 registrar.leave();
             }
         }
+        self.shared.sessions.close_all(code::SHUTDOWN);
         // The links say it as soon as their sockets take it; nobody waits long for that.
         let gone = async {
             while self.is_reachable() {

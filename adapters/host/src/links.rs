@@ -1,6 +1,8 @@
 //! A host's links: one per relay, dialled again for ever.
 
+use core::convert::Infallible;
 use core::net::IpAddr;
+use core::time::Duration;
 use std::sync::Arc;
 
 use homing_core::backoff::Backoff;
@@ -20,6 +22,13 @@ use crate::shared::Shared;
 /// Why a link stays down until a person does something.
 const SUPERSEDED: &str = "another host with the same key has taken over at this relay: stop one of them, then \
     `homing host disable` and `homing host enable` here, or start this one anew";
+
+/// The longest pause after a link was lost that had worked.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// Links that are lost faster than this wait as others do.
+const HURRY_EVERY: Duration = Duration::from_secs(1);
+/// A link that lasted so long was no part of a storm.
+const HEALTHY: Duration = Duration::from_secs(10);
 
 /// What a link is doing.
 #[derive(Clone, Debug)]
@@ -78,6 +87,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
     let mut enabled = shared.enabled.subscribe();
     let mut surroundings = Surroundings::watch();
     let mut backoff = Backoff::new();
+    let mut hurried: Option<Instant> = None;
     loop {
         if !*enabled.borrow_and_update() {
             status(&shared, relay, |status| status.enter("disabled"));
@@ -124,7 +134,15 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
             backoff = Backoff::new();
             continue;
         }
-        let delay = backoff.failed(now, &mut crate::random());
+        let mut delay = backoff.failed(now, &mut crate::random());
+        // What was lost a moment ago may be back: the streams of its devices should hardly notice.
+        if proved && hurried.is_none_or(|at| at.elapsed() >= HURRY_EVERY) {
+            hurried = Some(Instant::now());
+            delay = AT_ONCE.mul_f64(crate::jitter());
+            if lost.began.is_some_and(|began| now.since(began) >= HEALTHY) {
+                backoff = Backoff::new();
+            }
+        }
         tracing::warn!(relay = shared.relays.get(relay).map(RelayUrl::authority), error = lost.why, retry = ?delay, "link lost");
         status(&shared, relay, |status| {
             status.enter("waiting");
@@ -137,6 +155,15 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
             // What was in the way may be gone.
             _ = surroundings.changed() => backoff = Backoff::new(),
         }
+    }
+}
+
+/// Ends the sessions that nobody came back for, for ever.
+pub(crate) async fn expire(shared: &Shared) -> Infallible {
+    loop {
+        // The next loss is no earlier than now, so none is ended late by more than this.
+        sleep(shared.keep.mul_f64(0.1).clamp(Duration::from_millis(50), Duration::from_secs(10))).await;
+        shared.sessions.expire(TokioClock.now());
     }
 }
 
@@ -181,6 +208,7 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, surroundings: &mut Surround
         previous_capability_key: previous,
         operator_key: shared.relay_key.clone(),
         config: Config::default(),
+        sessions: shared.sessions.clone(),
     };
     let mut gate = LinkGate { shared: shared.clone(), relay, heard: None };
     let began = TokioClock.now();

@@ -1,5 +1,6 @@
 //! What all links, dialogs and the control socket of a host share.
 
+use core::time::Duration;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use homing_core::crypto::{Identity, Secret};
 use homing_core::handshake::{RouteId, Suite, host_mac1_key};
 use homing_core::hop::{self, Capability};
 use homing_core::pairing::{Office, TicketId};
-use homing_driver::host::{Registrar, Session};
+use homing_driver::host::{Registrar, Session, Sessions};
 use homing_local::clock::unix_now;
 use homing_local::hex;
 use homing_local::{StoreError, Vault};
@@ -26,6 +27,8 @@ use crate::service::Services;
 pub const MAX_SESSIONS: usize = 64;
 /// Sessions at once of one device.
 pub const MAX_SESSIONS_PER_DEVICE: usize = 8;
+/// How long a session waits for its device, where nobody says otherwise.
+pub const KEEP: Duration = Duration::from_secs(10 * 60);
 /// How long a capability lets a device through the relay, in seconds. Each session brings a new
 /// one, so this is how long a device may stay away.
 const CAPABILITY_LIFE: u64 = 365 * 24 * 3600;
@@ -48,6 +51,8 @@ pub struct HostConfig {
     pub tls: ClientTls,
     /// Primitives of new pairings.
     pub suite: Suite,
+    /// How long a session waits for its device after its connection was lost.
+    pub keep: Duration,
 }
 
 pub(crate) struct Shared {
@@ -61,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) route: Identity,
     pub(crate) route_id: RouteId,
     pub(crate) enabled: watch::Sender<bool>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) keep: Duration,
     /// Pairings are taken in one after the other.
     pub(crate) pairing: tokio::sync::Mutex<()>,
     vault: Mutex<Vault<State>>,
@@ -100,6 +107,8 @@ impl Shared {
             identity,
             route,
             enabled: watch::Sender::new(state.enabled),
+            sessions: Arc::new(Sessions::new(config.keep)),
+            keep: config.keep,
             pairing: tokio::sync::Mutex::new(()),
             vault: Mutex::new(vault),
             inner: Mutex::new(Inner {
@@ -160,6 +169,10 @@ impl Shared {
         };
         let mut inner = self.lock();
         inner.close_sessions(&gone.id, code::REVOKED);
+        drop(inner);
+        // Those that wait for their device, too.
+        self.sessions.revoke(&gone.token_hash(), code::REVOKED);
+        let inner = self.lock();
         for registrar in inner.registrars.iter().flatten() {
             for (capability, expiry) in &gone.capabilities {
                 if let Some(capability) = hex::parse(capability) {
@@ -184,6 +197,9 @@ impl Shared {
 
     pub(crate) fn set_enabled(&self, enabled: bool) -> Result<(), StoreError> {
         self.persist(|state| state.enabled = enabled)?;
+        if !enabled {
+            self.sessions.close_all(code::SHUTDOWN);
+        }
         // Links begin anew where this changes; they stay where it does not.
         self.enabled.send_if_modified(|known| core::mem::replace(known, enabled) != enabled);
         Ok(())
@@ -200,6 +216,9 @@ impl Shared {
 impl Inner {
     /// Takes a session in, within the limits.
     pub(crate) fn admit(&mut self, device: &str, session: Session) -> Result<u64, u16> {
+        // A session that its device came back for is the same one, though its old channel may linger.
+        let id = session.id();
+        self.live.retain(|_, live| live.device != device || id.is_none() || live.session.id() != id);
         let of_device = self.live.values().filter(|live| live.device == device).count();
         if self.live.len() >= MAX_SESSIONS || of_device >= MAX_SESSIONS_PER_DEVICE {
             return Err(code::LIMIT);

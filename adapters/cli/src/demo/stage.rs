@@ -107,6 +107,7 @@ async fn start_host(
         relay_key: None,
         tls: ClientTls::system(),
         suite: Suite::Hybrid,
+        keep: homing_host::KEEP,
     });
     let host = host.map_err(|error| Failure::of(Exit::Failed, &error))?;
     let handle = host.handle();

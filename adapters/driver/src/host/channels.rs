@@ -1,23 +1,25 @@
 //! What happens on a host's channels: knocks, first messages, records, goodbyes.
 
 use core::sync::atomic::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use homing_core::Instant;
-use homing_core::channel::{Channel, PHASE_TIME};
+use homing_core::channel::{Channel, PHASE_TIME, ResumeRequest};
 use homing_core::handshake::{self, ChannelId, Failure, HELLO_MAX, Knock, REPLY_MAX, emit_failure};
 use homing_core::hop::{self, Code, DATA_HEADER_LEN};
-use homing_core::wire::{Params, Scope};
+use homing_core::wire::Params;
 
 use super::gate::{Gate, PairRequest};
 use super::session::Session;
+use super::sessions::{Attachment, lock};
 use super::slot::{Slot, State, Talk};
 use super::{CHANNELS, Host};
-use crate::conversation::{Conversation, HOST_STREAMS, Notice};
+use crate::conversation::{Answer, Conversation, HOST_STREAMS, Notice};
+use crate::drive::Clock;
 use crate::ended::Ended;
 use crate::{LEAST_CREDIT, random};
 
-impl<G: Gate> Host<'_, G> {
+impl<G: Gate, C: Clock> Host<'_, G, C> {
     pub(super) fn knock(&mut self, now: Instant, idx: u32, channel_id: ChannelId) {
         if self.channels.len() >= CHANNELS || !self.turnstile.is_new(&channel_id) {
             self.link.refuse(idx, Code::Busy);
@@ -35,7 +37,7 @@ impl<G: Gate> Host<'_, G> {
             queued: false,
         };
         if let Some(old) = self.channels.insert(idx, slot) {
-            self.farewell(old);
+            self.farewell(now, old);
         }
         self.note_timeout(idx);
     }
@@ -45,13 +47,13 @@ impl<G: Gate> Host<'_, G> {
         let half_open = self.channels.values().filter(|slot| slot.is_half_open()).count();
         let Some(slot) = self.channels.get_mut(&idx) else { return };
         if body.len() > HELLO_MAX {
-            return self.drop_channel(idx, Code::Protocol);
+            return self.drop_channel(now, idx, Code::Protocol);
         }
         let mut hello = body.to_vec();
         let knock = match self.gate.hear(now, &slot.channel_id, &mut hello) {
             Ok(knock) => knock,
             // Silence for those who were never given the host's key or a ticket.
-            Err(handshake::Error::Mac1) => return self.drop_channel(idx, Code::Refused),
+            Err(handshake::Error::Mac1) => return self.drop_channel(now, idx, Code::Refused),
             Err(handshake::Error::Suite) => return self.fail(idx, Failure::Suite, 0),
             Err(_) => return self.fail(idx, Failure::Rejected, 0),
         };
@@ -65,22 +67,23 @@ impl<G: Gate> Host<'_, G> {
                 let reply = knock.reply(&known.psk, own, &mut random(), &mut out);
                 reply.map(|(len, keys, exports)| {
                     let channel = Channel::admit(&keys, known.token_hash, &self.config, now);
-                    (len, channel, exports.check, None, visitor)
+                    (len, channel, exports.check, None, visitor, Some(known.token_hash))
                 })
             }),
             Knock::Pair(knock) => self.gate.pairing(now, &knock).map(|visitor| {
                 let reply = knock.reply(own, &mut random(), &mut out);
                 reply.map(|(len, keys, exports)| {
                     let channel = Channel::invite(&keys, &self.config, now);
-                    (len, channel, exports.check, Some(exports.device_root), visitor)
+                    (len, channel, exports.check, Some(exports.device_root), visitor, None)
                 })
             }),
         };
-        let Some(Ok((len, channel, check, device_root, visitor))) = answered else {
+        let Some(Ok((len, channel, check, device_root, visitor, device))) = answered else {
             return self.fail(idx, Failure::Rejected, 0);
         };
-        let conversation = Conversation::new(slot.key, channel, self.bell.clone());
-        let talk = Talk { conversation, check, device_root, welcome: None, established: false };
+        let conversation = Arc::new(Mutex::new(Conversation::new(slot.key, channel, self.bell.clone())));
+        let attachment = device.map(|device| Attachment { device, epoch: self.sessions.next_epoch() });
+        let talk = Talk { conversation, attachment, check, device_root, welcome: None, established: false };
         slot.visitor = Some(visitor);
         slot.state = State::Reply(out.get(..len).unwrap_or_default().to_vec(), Box::new(talk));
         self.queue(idx);
@@ -92,7 +95,11 @@ impl<G: Gate> Host<'_, G> {
         // A revoked device's records are not opened, whatever else waits in the queues.
         let heard = match &mut slot.state {
             State::Talking(talk) if !slot.cut.load(Ordering::SeqCst) => {
-                talk.conversation.handle(now, body, &mut notices)
+                let mut resume = |request: &ResumeRequest| match &talk.attachment {
+                    Some(attachment) => self.sessions.claim(request, attachment, &talk.conversation),
+                    None => Answer::Begin,
+                };
+                lock(&talk.conversation).handle(now, body, &mut notices, &mut resume)
             }
             State::Talking(_) | State::Leaving(..) => Ok(()),
             State::AwaitHello | State::Reply(..) => Err(Ended::Violation(hop::Violation::Unexpected)),
@@ -109,22 +116,29 @@ impl<G: Gate> Host<'_, G> {
 
     pub(super) fn notice(&mut self, idx: u32, notice: Notice) {
         let Some(slot) = self.channels.get_mut(&idx) else { return };
-        let session = Session { key: slot.key, cut: slot.cut.clone(), bell: self.bell.clone() };
         let State::Talking(talk) = &mut slot.state else { return };
+        // The gate is never called with the conversation locked: who ends sessions from outside
+        // takes the two the other way round.
+        let id = lock(&talk.conversation).channel_ref().resumption().map(|known| *known.session_id());
+        let session = Session { id, key: slot.key, cut: slot.cut.clone(), bell: self.bell.clone() };
         let Some(visitor) = &mut slot.visitor else { return };
         match notice {
             Notice::Established | Notice::PairAcknowledged => {
                 talk.established = true;
                 match self.gate.established(visitor, session) {
-                    Ok(Some(capability)) => {
-                        // Misses only where the outbox is full, which it is not at the beginning.
-                        let _ = talk.conversation.channel().offer_capability(capability.to_bytes().expose());
+                    Ok(capability) => {
+                        if let Some(capability) = capability {
+                            // Misses only where the outbox is full, which it is not at the beginning.
+                            let offered = capability.to_bytes();
+                            let _ = lock(&talk.conversation).channel().offer_capability(offered.expose());
+                        }
+                        if let Some(attachment) = &talk.attachment {
+                            self.sessions.enter(attachment, &talk.conversation);
+                        }
                     }
-                    Ok(None) => {}
                     Err(code) => {
                         slot.cut.store(true, Ordering::SeqCst);
-                        talk.conversation.channel().close(Scope::Session, code, "");
-                        talk.conversation.cut();
+                        lock(&talk.conversation).sever(code);
                     }
                 }
             }
@@ -151,14 +165,17 @@ impl<G: Gate> Host<'_, G> {
         self.queue(idx);
     }
 
-    pub(super) fn drop_channel(&mut self, idx: u32, code: Code) {
+    pub(super) fn drop_channel(&mut self, now: Instant, idx: u32, code: Code) {
         self.link.close(idx, code);
         if let Some(slot) = self.channels.remove(&idx) {
-            self.farewell(slot);
+            self.farewell(now, slot);
         }
     }
 
-    pub(super) fn farewell(&mut self, slot: Slot<G::Visitor>) {
+    pub(super) fn farewell(&mut self, now: Instant, slot: Slot<G::Visitor>) {
+        if let Some(talk) = slot.talk() {
+            self.sessions.leave(&talk.conversation, now);
+        }
         if let Some(visitor) = slot.visitor {
             self.gate.ended(visitor);
         }
@@ -186,8 +203,8 @@ impl<G: Gate> Host<'_, G> {
         let slot = self.channels.get_mut(&idx)?;
         match &mut slot.state {
             State::AwaitHello => None,
-            State::Reply(_, talk) if talk.conversation.channel_ref().is_over() => {
-                self.drop_channel(idx, Code::Timeout);
+            State::Reply(_, talk) if lock(&talk.conversation).channel_ref().is_over() => {
+                self.drop_channel(now, idx, Code::Timeout);
                 None
             }
             State::Reply(message, _) | State::Leaving(message, _) => {
@@ -198,25 +215,26 @@ impl<G: Gate> Host<'_, G> {
                 room[DATA_HEADER_LEN..].copy_from_slice(message);
                 match core::mem::replace(&mut slot.state, State::AwaitHello) {
                     State::Reply(_, talk) => slot.state = State::Talking(talk),
-                    State::Leaving(_, code) => self.drop_channel(idx, code),
+                    State::Leaving(_, code) => self.drop_channel(now, idx, code),
                     State::AwaitHello | State::Talking(_) => {}
                 }
                 Some(DATA_HEADER_LEN.saturating_add(len))
             }
             State::Talking(talk) => {
                 if credit < LEAST_CREDIT {
-                    if talk.conversation.channel_ref().is_over() {
+                    if lock(&talk.conversation).channel_ref().is_over() {
                         // A relay that takes nothing cannot keep the channel alive by that.
-                        self.drop_channel(idx, Code::Normal);
+                        self.drop_channel(now, idx, Code::Normal);
                     }
                     return None;
                 }
                 let end = out.len().min(DATA_HEADER_LEN.saturating_add(credit));
                 let room = out.get_mut(DATA_HEADER_LEN..end)?;
                 let welcomed = talk.welcome.take().and_then(|welcome| talk.welcome(&welcome, now, room));
-                let Some(len) = welcomed.or_else(|| talk.conversation.poll_output(now, room).ok().flatten()) else {
-                    if talk.conversation.channel_ref().is_over() {
-                        self.drop_channel(idx, Code::Normal);
+                let polled = welcomed.or_else(|| lock(&talk.conversation).poll_output(now, room).ok().flatten());
+                let Some(len) = polled else {
+                    if lock(&talk.conversation).channel_ref().is_over() {
+                        self.drop_channel(now, idx, Code::Normal);
                     }
                     return None;
                 };

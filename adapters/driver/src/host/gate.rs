@@ -1,6 +1,7 @@
 //! What a host decides, and what it decides with.
 
 use core::fmt;
+use std::sync::Arc;
 
 use homing_core::Instant;
 use homing_core::channel::Config;
@@ -11,6 +12,7 @@ use homing_core::wire::TOKEN_LEN;
 use zeroize::Zeroizing;
 
 use super::session::{Registrar, Session};
+use super::sessions::Sessions;
 use crate::stream::Stream;
 
 /// What a host needs to be reached through a relay.
@@ -27,6 +29,8 @@ pub struct Registration {
     pub operator_key: Option<Zeroizing<String>>,
     /// How channels behave.
     pub config: Config,
+    /// The sessions of this host's devices, over all its links.
+    pub sessions: Arc<Sessions>,
 }
 
 impl fmt::Debug for Registration {
@@ -40,7 +44,7 @@ impl fmt::Debug for Registration {
 pub struct Known {
     /// The pre-shared key of its pairing.
     pub psk: Psk,
-    /// Hash of its bearer token.
+    /// Hash of its bearer token, by which [`Sessions`] know the device too.
     pub token_hash: [u8; 32],
 }
 
@@ -93,7 +97,7 @@ pub trait Gate {
     fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Self::Visitor)>;
     /// Counts a handshake under a ticket; none refuses it.
     fn pairing(&mut self, now: Instant, knock: &PairKnock) -> Option<Self::Visitor>;
-    /// The device proved who it is. Returns a capability for its next call, or the close code
+    /// The device proved who it is, with a session that begins or goes on. Returns a capability for its next call, or the close code
     /// that it is refused with, after all.
     ///
     /// # Errors

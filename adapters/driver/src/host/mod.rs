@@ -3,6 +3,7 @@
 mod channels;
 mod gate;
 mod session;
+mod sessions;
 mod slot;
 
 use std::collections::{HashMap, VecDeque};
@@ -14,11 +15,10 @@ use homing_core::Instant;
 use homing_core::channel::Config;
 use homing_core::handshake::Turnstile;
 use homing_core::hop::{self, Code, HostLink};
-use homing_core::wire::Scope;
 
 use crate::bell::Bell;
 use crate::conversation::Notice;
-use crate::drive::{Clock, Side, drive};
+use crate::drive::{Clock, Side, drive, leave_at};
 use crate::ended::Ended;
 use crate::pipe::Pipe;
 use crate::pulse::Pulse;
@@ -26,13 +26,16 @@ use crate::pulse::Pulse;
 pub use gate::{Gate, Known, PairRequest, Registration, Welcome};
 pub(crate) use session::Command;
 pub use session::{Registrar, Session};
+pub use sessions::{DeviceKey, Sessions};
 
+use sessions::lock;
 use slot::{Slot, State};
 
 /// Channels on one link.
 pub const CHANNELS: usize = 64;
 
-/// Serves a relay's link until it ends.
+/// Serves a relay's link until it ends. The sessions of its channels outlive it, as the
+/// registration's [`Sessions`] say.
 pub async fn serve<S, C, G>(socket: WebSocketStream<S>, clock: &C, registration: Registration, gate: &mut G) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -55,6 +58,8 @@ where
         link,
         config: registration.config,
         gate,
+        clock,
+        sessions: registration.sessions,
         bell: bell.clone(),
         channels: HashMap::new(),
         ready: VecDeque::new(),
@@ -63,15 +68,18 @@ where
         next_timeout: None,
         notices: Vec::new(),
         ended: None,
+        leave_at: None,
         pulse: Pulse::default(),
     };
     drive(socket, clock, &bell, &mut host).await
 }
 
-struct Host<'a, G: Gate> {
+struct Host<'a, G: Gate, C: Clock> {
     link: HostLink<CHANNELS>,
     config: Config,
     gate: &'a mut G,
+    clock: &'a C,
+    sessions: Arc<Sessions>,
     bell: Arc<Bell<Command>>,
     channels: HashMap<u32, Slot<G::Visitor>>,
     ready: VecDeque<u32>,
@@ -80,20 +88,23 @@ struct Host<'a, G: Gate> {
     next_timeout: Option<Instant>,
     notices: Vec<Notice>,
     ended: Option<Ended>,
+    /// The relay is about to go: when to leave it.
+    leave_at: Option<Instant>,
     pulse: Pulse,
 }
 
 /// The link may also end because nobody awaits it any more: its visitors are gone all the same.
-impl<G: Gate> Drop for Host<'_, G> {
+impl<G: Gate, C: Clock> Drop for Host<'_, G, C> {
     fn drop(&mut self) {
         self.bell.close();
+        let now = self.clock.now();
         for (_, slot) in core::mem::take(&mut self.channels) {
-            self.farewell(slot);
+            self.farewell(now, slot);
         }
     }
 }
 
-impl<G: Gate> Side for Host<'_, G> {
+impl<G: Gate, C: Clock> Side for Host<'_, G, C> {
     type Command = Command;
 
     fn handle(&mut self, now: Instant, message: &[u8]) -> Result<(), Ended> {
@@ -119,19 +130,23 @@ impl<G: Gate> Side for Host<'_, G> {
             hop::host::Event::Closed { idx: 0, code } => return Err(Ended::Hop(code)),
             hop::host::Event::Closed { idx, .. } => {
                 if let Some(slot) = self.channels.remove(&idx) {
-                    self.farewell(slot);
+                    self.farewell(now, slot);
                 }
             }
             hop::host::Event::CreditArrived { idx } => self.queue(idx),
-            hop::host::Event::Draining => {}
+            hop::host::Event::Draining => {
+                self.leave_at.get_or_insert_with(|| leave_at(now));
+            }
         }
         Ok(())
     }
 
-    fn attend(&mut self, now: Instant, conversation: u64, pipe: &Arc<Pipe>) {
+    fn attend(&mut self, now: Instant, conversation: u64, pipe: Option<&Arc<Pipe>>) {
         let Some((idx, slot)) = self.by_key(conversation) else { return };
         if let State::Talking(talk) = &mut slot.state {
-            talk.conversation.attend(now, pipe);
+            if let Some(pipe) = pipe {
+                lock(&talk.conversation).attend(now, pipe);
+            }
             self.queue(idx);
         }
     }
@@ -141,12 +156,11 @@ impl<G: Gate> Side for Host<'_, G> {
             Command::Close { key, code } => {
                 let Some((idx, slot)) = self.by_key(key) else { return Ok(()) };
                 if let State::Talking(talk) = &mut slot.state {
-                    talk.conversation.channel().close(Scope::Session, code, "");
                     // Its streams end with it, whether or not the device hears of it.
-                    talk.conversation.cut();
+                    lock(&talk.conversation).sever(code);
                     self.queue(idx);
                 } else {
-                    self.drop_channel(idx, Code::Refused);
+                    self.drop_channel(now, idx, Code::Refused);
                 }
             }
             Command::Welcome(key, welcome) => {
@@ -159,7 +173,7 @@ impl<G: Gate> Side for Host<'_, G> {
             Command::Pend(key, seconds) => {
                 let Some((idx, slot)) = self.by_key(key) else { return Ok(()) };
                 if let State::Talking(talk) = &mut slot.state {
-                    let _ = talk.conversation.channel().pend_pairing(seconds, now);
+                    let _ = lock(&talk.conversation).channel().pend_pairing(seconds, now);
                     self.queue(idx);
                 }
             }
@@ -180,6 +194,9 @@ impl<G: Gate> Side for Host<'_, G> {
 
     fn handle_timeout(&mut self, now: Instant) -> Result<(), Ended> {
         self.link.handle_timeout(now).map_err(Ended::Silent)?;
+        if self.leave_at.is_some_and(|at| now >= at) {
+            return Err(Ended::Hop(Code::Draining));
+        }
         if self.next_timeout.is_none_or(|at| now < at) {
             return Ok(());
         }
@@ -190,12 +207,12 @@ impl<G: Gate> Side for Host<'_, G> {
             if slot.poll_timeout().is_some_and(|at| now >= at) {
                 match &mut slot.state {
                     State::Reply(_, talk) | State::Talking(talk) => {
-                        if let Err(error) = talk.conversation.channel().handle_timeout(now) {
+                        if let Err(error) = lock(&talk.conversation).channel().handle_timeout(now) {
                             tracing::debug!(%error, "channel ended");
                         }
                         self.queue(idx);
                     }
-                    State::AwaitHello | State::Leaving(..) => self.drop_channel(idx, Code::Timeout),
+                    State::AwaitHello | State::Leaving(..) => self.drop_channel(now, idx, Code::Timeout),
                 }
             }
             self.note_timeout(idx);
@@ -204,7 +221,7 @@ impl<G: Gate> Side for Host<'_, G> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.link.poll_timeout(), self.next_timeout].into_iter().flatten().min()
+        [self.link.poll_timeout(), self.next_timeout, self.leave_at].into_iter().flatten().min()
     }
 
     fn poll_message(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended> {

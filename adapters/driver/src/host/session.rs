@@ -66,13 +66,21 @@ impl Registrar {
 /// One device's channel, to be answered or ended from outside the loop.
 #[derive(Clone, Debug)]
 pub struct Session {
+    pub(super) id: Option<[u8; 16]>,
     pub(super) key: u64,
     pub(super) cut: Arc<AtomicBool>,
     pub(super) bell: Arc<Bell<Command>>,
 }
 
 impl Session {
-    /// Ends the channel with a code of [`homing_core::channel::code`]. When this returns, nothing
+    /// What the session is known by, the same again where its device comes back for it; none where
+    /// it cannot.
+    #[must_use]
+    pub const fn id(&self) -> Option<[u8; 16]> {
+        self.id
+    }
+
+    /// Ends the session with a code of [`homing_core::channel::code`]. When this returns, nothing
     /// more that the device sends is opened.
     pub fn close(&self, code: u16) {
         self.cut.store(true, Ordering::SeqCst);

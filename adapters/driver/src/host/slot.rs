@@ -10,7 +10,7 @@ use homing_core::hop::Code;
 use homing_core::wire::PairAccept;
 
 use super::gate::Welcome;
-use crate::conversation::Conversation;
+use super::sessions::{Attachment, Shared, lock};
 
 /// The far end of a channel.
 pub(super) struct Slot<V> {
@@ -35,7 +35,9 @@ pub(super) enum State {
 }
 
 pub(super) struct Talk {
-    pub(super) conversation: Conversation,
+    pub(super) conversation: Shared,
+    /// Who it is with; none while it pairs.
+    pub(super) attachment: Option<Attachment>,
     pub(super) check: CheckWords,
     pub(super) device_root: Option<Secret<32>>,
     /// Waits for the relay's credit.
@@ -54,7 +56,7 @@ impl Talk {
             capability: capability.expose(),
             host_name: &welcome.host_name,
         };
-        self.conversation
+        lock(&self.conversation)
             .channel()
             .accept_pairing(&accept, now, out)
             .inspect_err(|error| tracing::debug!(%error, "the device left before it was taken in"))
@@ -71,9 +73,17 @@ impl<V> Slot<V> {
         }
     }
 
+    /// What runs on it, once somebody has come.
+    pub(super) fn talk(&self) -> Option<&Talk> {
+        match &self.state {
+            State::Reply(_, talk) | State::Talking(talk) => Some(talk),
+            State::AwaitHello | State::Leaving(..) => None,
+        }
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Reply(_, talk) | State::Talking(talk) => talk.conversation.channel_ref().poll_timeout(),
+            State::Reply(_, talk) | State::Talking(talk) => lock(&talk.conversation).channel_ref().poll_timeout(),
             State::AwaitHello | State::Leaving(..) => Some(self.deadline),
         }
     }
