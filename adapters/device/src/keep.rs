@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use homing_core::backoff::Backoff;
 use homing_core::hop::Code;
+use homing_driver::device::Kept;
 use homing_driver::{Clock as _, Ended};
 use homing_tokio::{ClientTls, RelayUrl, Surroundings, TokioClock};
 use tokio::sync::watch;
@@ -19,13 +20,17 @@ use crate::error::DeviceError;
 use crate::lane::{Ending, Finish, Lane, profile};
 use crate::profile::Profiles;
 use crate::race::{Next, Race};
-use crate::random;
 use crate::retry::{Cause, Verdict, blames_capability, judge, phrase};
 use crate::status::RelayState;
 use crate::tunnel::{CLOSE_TIMEOUT, Phase, Shared};
+use crate::{jitter, random};
 
 /// The longest pause where the next attempt should come soon.
 const SOON: Duration = Duration::from_secs(1);
+/// The longest pause after a call was lost that had worked.
+const AT_ONCE: Duration = Duration::from_millis(100);
+/// Calls that are lost faster than this wait as others do.
+const HURRY_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait with nothing to dial.
 const SLOW: Duration = Duration::from_secs(30);
 /// A call that lasted so long was no part of a storm.
@@ -44,8 +49,20 @@ pub(crate) struct Keeper {
     last_good: Option<RelayUrl>,
     /// One that is about to go: the last to try.
     leaving: Option<RelayUrl>,
+    /// The session between two calls.
+    kept: Kept,
+    /// When a call that was lost was last followed by an attempt at once.
+    hurried: Option<Instant>,
     surroundings: Surroundings,
     changes: watch::Sender<u64>,
+}
+
+/// Ends the session that is kept when its time is over.
+async fn expire(kept: &Kept) {
+    while let Some(at) = kept.deadline() {
+        TokioClock.sleep_until(at).await;
+        kept.expire(TokioClock.now());
+    }
 }
 
 /// What the end of an attempt means.
@@ -59,7 +76,7 @@ struct Outcome {
 type Failure = (Verdict, String);
 
 impl Keeper {
-    pub(crate) fn new(shared: Arc<Shared>, data: &Path, tls: Arc<ClientTls>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, data: &Path, tls: Arc<ClientTls>, keep: Duration) -> Self {
         Self {
             shared,
             data: data.to_path_buf(),
@@ -68,6 +85,8 @@ impl Keeper {
             previous: false,
             last_good: None,
             leaving: None,
+            kept: Kept::new(keep),
+            hurried: None,
             surroundings: Surroundings::watch(),
             changes: watch::Sender::new(0),
         }
@@ -146,6 +165,7 @@ impl Keeper {
                 }
                 () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {}
                 () = self.shared.asked_for.notified() => race.hurry(),
+                () = expire(&self.kept), if self.kept.is_some() => {}
                 change = self.surroundings.changed() => {
                     tracing::debug!(?change, "connections may be dead");
                     self.backoffs.clear();
@@ -181,6 +201,7 @@ impl Keeper {
             finish: finish.clone(),
             changes: self.changes.subscribe(),
             previous: self.previous,
+            kept: self.kept.clone(),
         }
     }
 
@@ -195,7 +216,15 @@ impl Keeper {
         if matches!(ending.cause, Cause::Moved) {
             *backoff = Backoff::new();
         }
-        let jittered = backoff.failed(TokioClock.now(), &mut random());
+        let mut jittered = backoff.failed(TokioClock.now(), &mut random());
+        // What was lost a moment ago may be back: its streams should hardly notice.
+        if ending.proved.is_some() && self.hurried.is_none_or(|at| at.elapsed() >= HURRY_EVERY) {
+            self.hurried = Some(Instant::now());
+            jittered = AT_ONCE.mul_f64(jitter());
+            if ending.lasted >= HEALTHY {
+                *backoff = Backoff::new();
+            }
+        }
         let mut verdict = judge(&ending.cause, ending.lasted, ending.other_capability);
         if verdict == Verdict::Over && self.paired_again(ending) {
             verdict = Verdict::Soon;

@@ -9,7 +9,7 @@ use homing_core::channel::Config;
 use homing_core::crypto::Secret;
 use homing_core::handshake::CheckWords;
 use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
-use homing_driver::device::{Call, Caller, Intent, Opener, call};
+use homing_driver::device::{Call, Caller, Intent, Kept, Opener, call_again};
 use homing_driver::{Clock as _, Paired};
 use homing_tokio::{ClientTls, DialError, RelayUrl, Socket, TokioClock, dial, endpoint_config, is_local};
 use tokio::sync::{Notify, watch};
@@ -67,6 +67,8 @@ pub(crate) struct Lane {
     pub(crate) changes: watch::Receiver<u64>,
     /// Show the capability before the newest.
     pub(crate) previous: bool,
+    /// The session to go on with, for the lane that reaches the host.
+    pub(crate) kept: Kept,
 }
 
 /// How an attempt ended.
@@ -113,9 +115,10 @@ impl Lane {
             Err(error) => return error.into(),
         };
         let from = socket.get_ref().get_ref().local_address();
+        let kept = self.kept.clone();
         let mut listener = Listener { lane: self, capability, proved: &mut ending.proved };
         tokio::select! {
-            ended = call(socket, &TokioClock, with, &mut listener) => ended.into(),
+            ended = call_again(socket, &TokioClock, with, &kept, &mut listener) => ended.into(),
             () = cut(self.changes.clone(), from, &self.shared) => Cause::Moved,
         }
     }

@@ -33,11 +33,16 @@ pub use pair::{PairedHost, pair};
 pub use profile::{HostProfile, HostSummary, Profiles};
 pub use service::Service;
 pub use status::{LinkState, LinkStatus, RelayState, RelayStatus, serve_status};
-pub use tunnel::{OpenError, Tunnel};
+pub use tunnel::{KEEP, OpenError, Tunnel};
 pub use tunnels::{Tunnels, proxy};
 
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
+
+/// A random part of one.
+fn jitter() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX)
+}
 
 /// The system's randomness. Without it no key can be made, hence the panic inside.
 fn random() -> UnwrapErr<SysRng> {

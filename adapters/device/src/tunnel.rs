@@ -21,6 +21,8 @@ use crate::status::{LinkState, LinkStatus, RelayState, RelayStatus};
 
 /// How long opening a stream waits for the host.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long streams wait for a connection that was lost, where nobody says otherwise.
+pub const KEEP: Duration = Duration::from_secs(10 * 60);
 /// How long closing waits for the goodbye to leave.
 pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -150,10 +152,10 @@ impl Tunnel {
     /// host cannot be reached is none: streams wait for it.
     pub fn start(data: &Path, host: &str, tls: Arc<ClientTls>) -> Result<Self, DeviceError> {
         let summary = Profiles::read(data)?.find(host)?.summary();
-        Ok(Self::to(data, summary, tls))
+        Ok(Self::to(data, summary, tls, KEEP))
     }
 
-    pub(crate) fn to(data: &Path, host: HostSummary, tls: Arc<ClientTls>) -> Self {
+    pub(crate) fn to(data: &Path, host: HostSummary, tls: Arc<ClientTls>, keep: Duration) -> Self {
         let (view, _) = watch::channel(View {
             phase: Phase::Connecting,
             since: unix_now(),
@@ -162,7 +164,7 @@ impl Tunnel {
             relay: host.relay.clone(),
         });
         let shared = Arc::new(Shared { view, host, asked_for: Notify::new(), stop: Notify::new() });
-        tokio::spawn(Keeper::new(shared.clone(), data, tls).keep());
+        tokio::spawn(Keeper::new(shared.clone(), data, tls, keep).keep());
         Self(Arc::new(Held(shared)))
     }
 

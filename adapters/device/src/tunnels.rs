@@ -1,6 +1,7 @@
 //! The tunnels of one process, one per host, made when they are needed.
 
 use core::convert::Infallible;
+use core::time::Duration;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,13 +14,14 @@ use crate::error::DeviceError;
 use crate::http_proxy;
 use crate::profile::{HostSummary, Profiles};
 use crate::status::LinkStatus;
-use crate::tunnel::{OpenError, Tunnel};
+use crate::tunnel::{KEEP, OpenError, Tunnel};
 
 /// The tunnels of one process, by host.
 #[derive(Debug)]
 pub struct Tunnels {
     data: PathBuf,
     tls: Arc<ClientTls>,
+    keep: Duration,
     held: Mutex<HashMap<String, Tunnel>>,
 }
 
@@ -27,7 +29,14 @@ impl Tunnels {
     /// None yet, for the device whose data is in `data`.
     #[must_use]
     pub fn new(data: &Path, tls: ClientTls) -> Self {
-        Self { data: data.to_path_buf(), tls: Arc::new(tls), held: Mutex::default() }
+        Self { data: data.to_path_buf(), tls: Arc::new(tls), keep: KEEP, held: Mutex::default() }
+    }
+
+    /// Lets streams wait so long for a connection that was lost.
+    #[must_use]
+    pub const fn keeping(mut self, keep: Duration) -> Self {
+        self.keep = keep;
+        self
     }
 
     /// The tunnel to the host of this name, id, or beginning of either, inside a tokio runtime. One
@@ -62,7 +71,7 @@ impl Tunnels {
             // A host that was renamed keeps its call; a name in a status is worth no reconnection.
             Some(tunnel) if !tunnel.is_over() => tunnel.clone(),
             _ => {
-                let tunnel = Tunnel::to(&self.data, host.clone(), self.tls.clone());
+                let tunnel = Tunnel::to(&self.data, host.clone(), self.tls.clone(), self.keep);
                 held.insert(host.id, tunnel.clone());
                 tunnel
             }

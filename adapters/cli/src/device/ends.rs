@@ -18,7 +18,7 @@ use crate::signals;
 
 /// `forward`.
 pub(crate) async fn forward(args: ForwardArgs, data: &Path, out: Output) -> Result<(), Failure> {
-    let tunnels = Arc::new(Tunnels::new(data, ClientTls::system()));
+    let tunnels = Arc::new(tunnels(&Config::load(data)?, data));
     let tunnel = tunnels.to(&args.service.host)?;
     let stop = signals::shutdown()?;
     let (listener, address) = listen(args.listen, out).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn proxy(args: ProxyArgs, data: &Path, out: Output) -> Result<(
     let config = Config::load(data)?;
     let text = config.text(&settings::DEVICE_PROXY, args.listen.map(|listen| listen.to_string())).unwrap_or_default();
     let address = text.parse().map_err(|_| Failure::usage(format!("{text:?} is not IP:PORT")))?;
-    let tunnels = Arc::new(Tunnels::new(data, ClientTls::system()));
+    let tunnels = Arc::new(tunnels(&config, data));
     let stop = signals::shutdown()?;
     let (listener, address) = listen(address, out).await?;
     out.say(
@@ -65,7 +65,7 @@ pub(crate) async fn proxy(args: ProxyArgs, data: &Path, out: Output) -> Result<(
 
 /// `connect`.
 pub(crate) async fn connect(args: ServiceArgs, data: &Path) -> Result<(), Failure> {
-    let tunnels = Tunnels::new(data, ClientTls::system());
+    let tunnels = tunnels(&Config::load(data)?, data);
     let tunnel = tunnels.to(&args.service.host)?;
     let ended = homing_device::connect(&tunnel, &args.service.service, tokio::io::stdin(), tokio::io::stdout()).await;
     tunnels.close().await;
@@ -73,6 +73,11 @@ pub(crate) async fn connect(args: ServiceArgs, data: &Path) -> Result<(), Failur
         Err(DeviceError::Broken(error)) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::NobodyReads),
         ended => Ok(ended?),
     }
+}
+
+/// The device's tunnels, as its settings want them.
+fn tunnels(config: &Config, data: &Path) -> Tunnels {
+    Tunnels::new(data, ClientTls::system()).keeping(config.seconds(&settings::DEVICE_KEEP, None))
 }
 
 /// Takes an address, and logs it.

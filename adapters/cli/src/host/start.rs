@@ -39,8 +39,8 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
 
     let stop = signals::shutdown()?;
     let tls = ClientTls::system();
-    let host =
-        Host::open(HostConfig { data: data.into(), name, relays, exposed, relay_key, tls, suite: Suite::Hybrid });
+    let (suite, keep) = (Suite::Hybrid, config.seconds(&settings::HOST_KEEP, None));
+    let host = Host::open(HostConfig { data: data.into(), name, relays, exposed, relay_key, tls, suite, keep });
     let host = host.map_err(|error| failure(&error))?;
     let handle = host.handle();
     if let Some(enabled) = config.switch_set_by(&settings::HOST_ENABLED, |origin| origin != Origin::Default) {
