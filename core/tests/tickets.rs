@@ -326,3 +326,60 @@ fn the_office_shows_what_was_issued() {
         assert!(same(&live.hash, &secrets.handshake.hash) && live.psk.same(&secrets.handshake.psk));
     }
 }
+
+#[test]
+fn the_longest_name_of_a_relay_fits_a_link() {
+    let relay = format!("{}.example", "a".repeat(56));
+    assert_eq!(relay.len(), 64);
+    let host = *Identity::from_secret(&Secret::new([9; 32])).public();
+    let issue = |relay: &str| Ticket::issue(Suite::Hybrid, Flags::default(), 0, &host, relay, &mut Seeded::new(1));
+    let ticket = issue(&relay).unwrap();
+    assert_eq!(emitted(&ticket).len(), BODY_MAX + CHECK_LEN);
+    assert_eq!(BODY_MAX, 120);
+    let mut link = String::new();
+    ticket.write_link(&mut link).unwrap();
+    assert!(parse_link(&link).unwrap().secret.same(&ticket.secret));
+}
+
+#[test]
+fn a_link_has_no_letter_too_many() {
+    // 60 bytes are 96 letters, without a bit to spare.
+    let host = *Identity::from_secret(&Secret::new([9; 32])).public();
+    let short = Ticket::issue(Suite::Hybrid, Flags::default(), 0, &host, "", &mut Seeded::new(1)).unwrap();
+    let mut link = String::new();
+    short.write_link(&mut link).unwrap();
+    assert_eq!(parse_link(&format!("{link}A")).unwrap_err(), LinkError::Ticket(TicketError::Length));
+    // Bits that belong to no byte are zero, or there would be several links for one ticket.
+    let longer = Ticket::issue(Suite::Hybrid, Flags::default(), 0, &host, "relay", &mut Seeded::new(1)).unwrap();
+    for relay in ["a", "ab", "abc", "abcd"] {
+        let ticket = Ticket { relay: relay.try_into().unwrap(), ..Ticket::parse(&emitted(&longer)).unwrap() };
+        let mut link = String::new();
+        ticket.write_link(&mut link).unwrap();
+        let last = link.pop().unwrap();
+        let next = char::from_u32(u32::from(last) + 1).unwrap();
+        assert_eq!(
+            parse_link(&format!("{link}{next}")).unwrap_err(),
+            LinkError::Ticket(TicketError::Length),
+            "{relay}"
+        );
+    }
+}
+
+#[test]
+fn a_link_is_looked_at_up_to_512_bytes() {
+    let mut letters = String::new();
+    ticket(1).write_letters(&mut letters).unwrap();
+    let link = |len: usize| {
+        let rest = format!("/pair#{letters}");
+        format!("https://{}{rest}", "a".repeat(len - "https://".len() - rest.len()))
+    };
+    assert!(parse_link(&link(512)).is_ok());
+    assert_eq!(parse_link(&link(513)).unwrap_err(), LinkError::Form);
+}
+
+#[test]
+fn an_index_names_the_ticket_at_it() {
+    let mut office = Office::new();
+    let ids = [1, 2].map(|seed| office.issue(&ticket(seed), at(0), TICKET_LIFE).unwrap());
+    assert_eq!([0, 1, 2].map(|index| office.id_at(index)), [Some(ids[0]), Some(ids[1]), None]);
+}
