@@ -1,8 +1,8 @@
 //! What errors say to people: something, each its own, in lower case and without a full stop, so
 //! that it fits behind "cannot connect: ".
 
+use core::fmt::Display;
 use std::collections::BTreeSet;
-use std::fmt::Display;
 
 use homing_core::pairing::{LinkError, Refused, TicketError};
 use homing_core::session::{Discard, Replayed, SealError};

@@ -291,14 +291,12 @@ impl Streams {
     }
 
     fn go_back(&mut self, ResumeEntry { id, received, limit, flags }: ResumeEntry) {
-        let sent = self.sent.entry(id.0).or_default();
-        if sent.done {
-            return;
-        }
+        self.grant(id, limit);
+        // Of a stream that is not there any more, or never was, the peer may say what it likes.
+        let Some(sent) = self.sent.get_mut(&id.0).filter(|sent| !sent.done) else { return };
         assert!((sent.acknowledged..=sent.bytes).contains(&received), "back to {received}, of {}", sent.bytes);
         let end = flags & 1 != 0;
         *sent = Sent { bytes: received, ended: end, acknowledged: received, done: end };
-        self.grant(id, limit);
     }
 
     /// What the victim sent keeps to the credit that the peer gave, and is what was to be sent.
