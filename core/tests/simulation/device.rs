@@ -56,7 +56,7 @@ impl Device {
         Self {
             number,
             paired: Paired::of(number),
-            habits: Habits::random(&mut net.dice),
+            habits: Habits::random(&mut net.dice, net.caps),
             relays,
             relay: net.dice.index(relays),
             clock: Clock::default(),
@@ -123,8 +123,11 @@ impl Device {
         if self.check_times(now) {
             self.lose_link(net, plans, false);
         }
-        self.work(net.now, now, plans);
-        self.flush(net, plans);
+        // What leaves makes room for more.
+        while {
+            self.work(net.now, now, plans);
+            self.flush(net, plans)
+        } {}
         let mut next = self.attempt.as_ref().map_or_else(|| Some(self.at(net, self.dials)), Attempt::next);
         let streams = self.session.as_ref().and_then(|(_, streams)| streams.next(net.now, plans));
         next = [next, streams.map(|at| self.at(net, at))].into_iter().flatten().min();
@@ -238,15 +241,17 @@ impl Device {
         );
     }
 
-    /// Says what there is to say, as far as the wire takes it.
-    fn flush(&mut self, net: &mut Net, plans: &mut Plans) {
+    /// Says what there is to say, as far as the wire takes it, and tells whether there was anything.
+    fn flush(&mut self, net: &mut Net, plans: &mut Plans) -> bool {
         let now = self.clock.read(net);
+        let mut any = false;
         let mut out = vec![0; MAX_MESSAGE];
         while let Some(attempt) = &mut self.attempt
             && net.has_room(attempt.wire, Side::End)
         {
             if let Some(len) = attempt.link.poll_output(now, &mut out) {
                 net.send(attempt.wire, Side::End, out[..len].to_vec());
+                any = true;
                 continue;
             }
             let credit = attempt.link.credit();
@@ -265,7 +270,10 @@ impl Device {
                     match polled {
                         Ok(Output::Transmit { len }) => Some(len),
                         Ok(Output::Wait { .. }) => None,
-                        Err(_) => return self.lose_link(net, plans, false),
+                        Err(_) => {
+                            self.lose_link(net, plans, false);
+                            return any;
+                        }
                     }
                 }
                 phase => {
@@ -273,11 +281,13 @@ impl Device {
                     None
                 }
             };
-            let Some(len) = len else { return };
+            let Some(len) = len else { return any };
+            any = true;
             let header = attempt.link.data_header(len).unwrap();
             out[..DATA_HEADER_LEN].copy_from_slice(&header);
             net.send(wire, Side::End, out[..DATA_HEADER_LEN + len].to_vec());
         }
+        any
     }
 }
 

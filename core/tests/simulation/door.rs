@@ -161,6 +161,12 @@ impl Host {
             }
         }
         drop(events);
+        let is_late = self.sessions.iter().any(|other| other.device == slot.device && other.heard > slot.heard);
+        if let Some(mut streams) = fresh.take_if(|_| is_late) {
+            // The device has long begun another one.
+            streams.lose(plans);
+            channel.close(Scope::Session, code::SUPERSEDED, "");
+        }
         if let Some(streams) = fresh {
             let known_by = channel.resumption().expect("an established session");
             slot.established = true;

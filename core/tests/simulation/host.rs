@@ -56,7 +56,7 @@ impl Host {
     pub(crate) fn new(number: usize, relays: usize, net: &mut Net) -> Self {
         let clock = Clock::default();
         let turnstile = Turnstile::new(clock.read(net));
-        let habits = Habits::random(&mut net.dice);
+        let habits = Habits::random(&mut net.dice, net.caps);
         let (legs, sessions) = (Vec::new(), Vec::new());
         let keys = Household::of(number);
         let mut host = Self { number, keys, habits, clock, legs, sessions, turnstile, heard: 0 };
@@ -103,10 +103,11 @@ impl Host {
             }
             self.check_slots(net, plans, leg);
         }
-        self.work(net.now, now, plans);
-        for leg in 0..self.legs.len() {
-            self.flush(net, plans, leg);
-        }
+        // What leaves makes room for more.
+        while {
+            self.work(net.now, now, plans);
+            (0..self.legs.len()).fold(false, |any, leg| self.flush(net, plans, leg) | any)
+        } {}
         self.arm(net, plans);
     }
 
@@ -215,22 +216,27 @@ impl Host {
         }
     }
 
-    /// Sends what a link takes: first what is the link's own, then the channels in turns.
-    fn flush(&mut self, net: &mut Net, plans: &mut Plans, leg: usize) {
+    /// Sends what a link takes: first what is the link's own, then the channels in turns. Tells
+    /// whether there was anything.
+    fn flush(&mut self, net: &mut Net, plans: &mut Plans, leg: usize) -> bool {
         let now = self.clock.read(net);
         let mut out = [0; MAX_CONTROL];
-        let mut quiet = 0;
+        let (mut quiet, mut any) = (0, false);
         while let Some((wire, link)) = &mut self.legs[leg].link
             && net.has_room(*wire, Side::End)
         {
             if let Some(len) = link.poll_output(now, &mut out) {
                 net.send(*wire, Side::End, out[..len].to_vec());
+                any = true;
             } else if quiet <= self.legs[leg].slots.len() {
-                quiet = if self.flush_slot(net, plans, leg) { 0 } else { quiet + 1 };
+                let said = self.flush_slot(net, plans, leg);
+                quiet = if said { 0 } else { quiet + 1 };
+                any |= said;
             } else {
-                return;
+                break;
             }
         }
+        any
     }
 
     /// Streams in the table of a device's session, where it is attached.

@@ -3,6 +3,8 @@
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use homing_core::mux::WindowCaps;
+
 use crate::dice::Dice;
 use crate::trace::Trace;
 use crate::wire::{Side, Wire};
@@ -36,6 +38,8 @@ pub(crate) struct Net {
     pub(crate) dice: Dice,
     pub(crate) trace: Trace,
     pub(crate) wires: Vec<Wire>,
+    /// How far windows grow in this world.
+    pub(crate) caps: WindowCaps,
     /// How wires behave in this world.
     pub(crate) weather: Weather,
 }
@@ -59,8 +63,9 @@ impl Net {
             rate: dice.pick(&[200, 2_000, 20_000, 200_000]),
             room: dice.pick(&[20_000, 64_000, 256_000]),
         };
+        let caps = WindowCaps { stream: dice.pick(&[64, 256, 4096]) << 10, session: dice.pick(&[128, 1024]) << 10 };
         let queue = BinaryHeap::new();
-        Self { now: 0, queue, serial: 0, dice, trace: Trace::new(seed), wires: Vec::new(), weather }
+        Self { now: 0, queue, serial: 0, dice, trace: Trace::new(seed), wires: Vec::new(), caps, weather }
     }
 
     pub(crate) fn at(&mut self, time: u64, happening: Happening) {

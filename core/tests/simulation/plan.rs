@@ -61,8 +61,8 @@ pub(crate) struct Plan {
     pub(crate) mode: Mode,
     pub(crate) pace: [Pace; 2],
     pub(crate) whim: [Whim; 2],
-    /// Bytes that each end keeps until they are acknowledged.
-    pub(crate) keeps: u64,
+    /// Bytes that each end writes ahead of what is sent.
+    pub(crate) ahead: u64,
     pub(crate) opened: bool,
     pub(crate) accepted: bool,
     /// An end gave up or let go before the end.
@@ -90,7 +90,7 @@ impl Plan {
             mode,
             pace,
             whim,
-            keeps: dice.pick(&[65_536, 262_144]),
+            ahead: dice.pick(&[4_096, 16_384, 65_536]),
             opened: false,
             accepted: false,
             given_up: false,

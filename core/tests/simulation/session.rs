@@ -26,7 +26,7 @@ pub(crate) struct Habits {
 }
 
 impl Habits {
-    pub(crate) fn random(dice: &mut Dice) -> Self {
+    pub(crate) fn random(dice: &mut Dice, caps: WindowCaps) -> Self {
         let session_window = dice.pick(&[16, 32, 128, 256]) * 1024;
         let stream_window = session_window / dice.pick(&[1, 2, 4]);
         let own = Params {
@@ -36,7 +36,6 @@ impl Habits {
             stream_window,
             ..Params::default()
         };
-        let caps = WindowCaps { stream: dice.pick(&[64, 256, 4096]) << 10, session: dice.pick(&[128, 1024]) << 10 };
         Self { own, config: channel::Config { caps, pad: dice.percent(50), ..channel::Config::default() } }
     }
 }
@@ -47,15 +46,18 @@ pub(crate) struct Streams {
     at_device: bool,
     habits: Habits,
     list: BTreeMap<u32, Stream>,
-    /// The peer's first window of a stream.
+    /// The peer's first window of a stream, and what it may grow to.
     window: u64,
+    cap: u64,
     resumed: bool,
 }
 
 impl Streams {
     pub(crate) fn new(device: usize, at_device: bool, habits: Habits, peer: Params) -> Self {
+        let caps = habits.config.caps;
+        let cap = caps.stream.min(caps.session.max(peer.session_window) / 2).max(peer.stream_window).into();
         let window = peer.stream_window.into();
-        Self { device, at_device, habits, list: BTreeMap::new(), window, resumed: false }
+        Self { device, at_device, habits, list: BTreeMap::new(), window, cap, resumed: false }
     }
 
     /// Something happened to a stream. What needs the mux is done [`after`](Self::after) the record.
@@ -136,6 +138,7 @@ impl Source for Streams {
         for stream in self.list.values_mut().filter(|stream| stream.id != id) {
             stream.wait(self.window, open);
         }
-        self.of(id).read(offset, buf)
+        let cap = self.cap;
+        self.of(id).read(offset, buf, cap)
     }
 }

@@ -160,12 +160,14 @@ impl Stream {
         }
     }
 
-    /// The mux takes bytes.
-    pub(crate) fn read(&mut self, offset: u64, buf: &mut [u8]) -> Taken {
+    /// The mux takes bytes. All that is kept for a resumption fits the peer's window.
+    pub(crate) fn read(&mut self, offset: u64, buf: &mut [u8], window: u64) -> Taken {
         assert!(offset >= self.acknowledged, "asked for what was acknowledged");
         assert!(offset <= self.written, "asked for what was not written");
         let len = (self.written - offset).min(buf.len() as u64) as usize;
         let buf = &mut buf[..len];
+        let kept = offset + len as u64 - self.acknowledged;
+        assert!(kept <= window, "{kept} bytes are kept for a window of {window}");
         if self.end == OPENER && offset < HEAD {
             let key = &self.key.to_le_bytes()[offset as usize..];
             let part = key.len().min(len);
@@ -263,7 +265,7 @@ impl Stream {
             self.out = Fate::GivenUp;
             return plans.decide(self.plan.unwrap(), self.end, self.end, Fate::GivenUp);
         }
-        self.written = self.written.max(may.min(self.acknowledged + plan.keeps));
+        self.written = self.written.max(may.min(self.sent + plan.ahead));
         self.finished = self.written == total && (self.end == OPENER || plan.mode == Mode::Both || self.ended);
         if self.sent < self.written || (self.finished && !self.fin_sent) {
             mux.wants(self.id);
