@@ -19,7 +19,7 @@ use super::{Bytes, Steps};
 pub enum Step<'a> {
     /// The device seals a text and sends it.
     Seal(Bytes<'a>),
-    /// It sends many empty ones, none of which arrives yet.
+    /// It sends some empty ones, seldom many, none of which arrives yet.
     Burst(u8),
     /// One of the records sent so far arrives, perhaps not for the first time: so many before the last.
     Deliver(u16),
@@ -78,7 +78,10 @@ pub fn check(Steps(steps): &Steps<Step<'_>>) {
     for step in steps {
         match *step {
             Step::Seal(Bytes(text)) => seal(now, text, &mut sent),
-            Step::Burst(many) => (0..many).for_each(|_| seal(now, b"", &mut sent)),
+            Step::Burst(many) => {
+                let many = if many < 0xf0 { many % 8 } else { many };
+                (0..many).for_each(|_| seal(now, b"", &mut sent));
+            }
             Step::Deliver(back) => {
                 let Some(place) = sent.len().checked_sub(1 + usize::from(back)) else { continue };
                 let (mut record, header, text) = sent[place].clone();
