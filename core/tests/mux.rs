@@ -110,7 +110,8 @@ fn a_stream_that_has_ended_is_not_stopped() {
 #[test]
 fn a_table_is_empty_until_a_stream_is_opened() {
     let mut end = End::new();
-    assert!(end.0.is_empty() && end.0.len() == 0);
+    assert!(end.0.is_empty());
+    assert_eq!(end.0.len(), 0);
     end.0.open(NOW).unwrap();
     assert!(!end.0.is_empty() && end.0.len() == 1);
     end.0.open(NOW).unwrap();
