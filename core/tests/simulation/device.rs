@@ -144,7 +144,7 @@ impl Device {
         let wire = net.connect(self.relay, Node::Device(self.number));
         net.send(wire, Side::End, Vec::new());
         let purpose = Purpose::Dial { route_id: self.paired.route_id(), capability: self.paired.capability() };
-        let link = DeviceLink::new(Relay::name(self.relay), purpose, now).unwrap();
+        let link = DeviceLink::new(Relay::name(self.relay), purpose, now).unwrap().with_windows(net.windows);
         net.trace.note(&[1, wire as u64], format_args!("device {} dials relay {} on {wire}", self.number, self.relay));
         self.attempt = Some(Attempt { wire, link, phase: Phase::Dialling, deadline: None });
     }

@@ -129,7 +129,9 @@ impl Host {
         let wire = net.connect(leg, Node::Host(self.number));
         net.send(wire, Side::End, Vec::new());
         let (route, mint) = (self.keys.route.duplicate(), Household::mint());
-        let link = HostLink::new(Relay::name(leg), route, mint.duplicate(), mint, None, now).unwrap();
+        let link = HostLink::new(Relay::name(leg), route, mint.duplicate(), mint, None, now)
+            .unwrap()
+            .with_windows(net.windows);
         net.trace.note(&[5, wire as u64], format_args!("host {} dials relay {leg} on {wire}", self.number));
         self.legs[leg].link = Some((wire, link));
     }

@@ -3,6 +3,7 @@
 use core::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use homing_core::hop::Windows;
 use homing_core::mux::WindowCaps;
 
 use crate::dice::Dice;
@@ -40,6 +41,8 @@ pub(crate) struct Net {
     pub(crate) wires: Vec<Wire>,
     /// How far windows grow in this world.
     pub(crate) caps: WindowCaps,
+    /// What endpoints let a relay send ahead.
+    pub(crate) windows: Windows,
     /// How wires behave in this world.
     pub(crate) weather: Weather,
 }
@@ -64,8 +67,9 @@ impl Net {
             room: dice.pick(&[20_000, 64_000, 256_000]),
         };
         let caps = WindowCaps { stream: dice.pick(&[64, 256, 4096]) << 10, session: dice.pick(&[128, 1024]) << 10 };
+        let windows = Windows { initial: dice.pick(&[64, 64, 256]) << 10, max: 2 << 20 };
         let queue = BinaryHeap::new();
-        Self { now: 0, queue, serial: 0, dice, trace: Trace::new(seed), wires: Vec::new(), caps, weather }
+        Self { now: 0, queue, serial: 0, dice, trace: Trace::new(seed), wires: Vec::new(), caps, windows, weather }
     }
 
     pub(crate) fn at(&mut self, time: u64, happening: Happening) {

@@ -56,8 +56,17 @@ impl Outlets {
         self.0.get_mut(link.slot()).filter(|outlet| outlet.link == Some(link) && !outlet.hung_up)
     }
 
-    fn held(&self) -> usize {
-        self.0.iter().flat_map(|outlet| &outlet.data).filter(|data| !data.over).map(|data| data.charged).sum()
+    /// Bytes that wait, on all channels and on the one with the most.
+    fn held(&self) -> (usize, usize) {
+        let (mut all, mut most) = (0, 0);
+        for outlet in &self.0 {
+            for (place, first) in outlet.data.iter().enumerate().filter(|(_, data)| !data.over) {
+                all += first.charged;
+                let same = outlet.data.iter().skip(place).filter(|data| data.idx == first.idx && !data.over);
+                most = most.max(same.map(|data| data.charged).sum());
+            }
+        }
+        (all, most)
     }
 }
 
@@ -234,7 +243,8 @@ impl Relay {
     /// Memory stays within the budget, and what waits within what was reserved.
     fn check(&mut self) {
         let Some(switch) = &self.switch else { return };
-        let (held, counters) = (self.outlets.held(), switch.counters());
+        let ((held, most), counters) = (self.outlets.held(), switch.counters());
+        assert!(most <= self.config.max_window as usize, "relay holds {most} bytes of one channel");
         assert!(held as u64 <= counters.reserved, "relay holds {held} bytes, reserved {}", counters.reserved);
         assert!(counters.reserved <= self.config.budget, "windows of {} bytes", counters.reserved);
         self.most_held = self.most_held.max(held);

@@ -29,6 +29,8 @@ pub(crate) struct Wire {
     pub(crate) end: Node,
     /// The relay's name for it, while the relay knows it.
     pub(crate) link: Option<LinkId>,
+    /// How much slower it is than others.
+    slowness: u64,
     /// To the endpoint, to the relay.
     lanes: [Lane; 2],
 }
@@ -64,7 +66,8 @@ pub(crate) enum Harm {
 
 impl Net {
     pub(crate) fn connect(&mut self, relay: usize, end: Node) -> usize {
-        self.wires.push(Wire { relay, end, link: None, lanes: [Lane::default(), Lane::default()] });
+        let slowness = if self.dice.percent(15) { 8 } else { 1 };
+        self.wires.push(Wire { relay, end, link: None, slowness, lanes: [Lane::default(), Lane::default()] });
         self.wires.len() - 1
     }
 
@@ -86,7 +89,7 @@ impl Net {
 
     fn put(&mut self, wire: usize, to: Side, item: Item) {
         let len = if let Item::Message(message) = &item { message.len() } else { 0 };
-        let slow = len as u64 * 1000 / self.weather.rate;
+        let slow = len as u64 * 1000 * self.wires[wire].slowness / self.weather.rate;
         let delay = self.weather.delay + self.dice.between(0, self.weather.jitter);
         let now = self.now;
         let lane = self.lane(wire, to);

@@ -66,7 +66,8 @@ impl World {
         let least = devices as u64 * 2 * 2 * 65_536 * 4 / 3;
         let budget = net.dice.pick(&[least, 2 * least, 64 << 20]);
         let dials_per_minute = net.dice.pick(&[10, 255]);
-        let config = Config { budget, dials_per_minute, ..Config::default() };
+        let max_window = net.dice.pick(&[65_536, 65_536, 2 << 20]);
+        let config = Config { budget, dials_per_minute, max_window, ..Config::default() };
         let relays: Vec<_> = (0..relays).map(|number| Relay::new(number, config.clone(), &mut net)).collect();
         let hosts = (0..HOSTS.min(devices)).map(|number| Host::new(number, relays.len(), &mut net)).collect();
         let devices = (0..devices).map(|number| Device::new(number, relays.len(), &mut net)).collect();
