@@ -138,3 +138,74 @@ impl Inner {
         self.since.filter(|_| self.carried.is_some()).map(|since| since + self.keep)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+    use core::task::Waker;
+
+    use super::*;
+    use crate::bell::Bell;
+    use crate::conversation::tests::carried;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_micros(seconds * 1_000_000)
+    }
+
+    fn was_nudged(bell: &Bell<()>) -> bool {
+        let mut rung = Vec::new();
+        bell.answer(Waker::noop(), &mut rung);
+        !rung.is_empty()
+    }
+
+    #[test]
+    fn of_several_calls_one_has_the_session_and_the_others_wait() {
+        let kept = Kept::new(Duration::from_secs(10));
+        let bells = [Bell::<()>::new(), Bell::<()>::new()];
+        let [first, second]: [Arc<dyn Ring>; 2] = [bells[0].clone(), bells[1].clone()];
+        let (one, other) = (kept.join(), kept.join());
+        assert!(matches!(kept.take(one, &first), Found::Nothing));
+        assert!(matches!(kept.take(other, &second), Found::Nothing), "no session yet, and no host that answered");
+        kept.settled(one);
+        kept.settled(other);
+        // The other one was late: what it has, nobody asked for.
+        kept.put(other, Some(carried()), at(1));
+        assert!(!kept.is_some());
+        kept.put(one, Some(carried()), at(2));
+        assert!(kept.is_some() && kept.bytes() > 0);
+
+        let (one, other) = (kept.join(), kept.join());
+        let Found::Session(session) = kept.take(one, &first) else { panic!("nothing was kept") };
+        assert!(matches!(kept.take(other, &second), Found::Taken));
+        assert!(!was_nudged(&bells[1]));
+        kept.put(one, Some(session), at(5));
+        assert!(was_nudged(&bells[1]));
+        assert!(matches!(kept.take(other, &second), Found::Session(_)));
+    }
+
+    #[test]
+    fn a_session_is_kept_from_its_loss_on_whatever_was_tried_since() {
+        let kept = Kept::new(Duration::from_secs(10));
+        let bell: Arc<dyn Ring> = Bell::<()>::new();
+        let call = kept.join();
+        kept.settled(call);
+        kept.put(call, Some(carried()), at(100));
+        assert_eq!(kept.deadline(), Some(at(110)));
+        let call = kept.join();
+        let Found::Session(session) = kept.take(call, &bell) else { panic!("nothing was kept") };
+        assert_eq!(kept.deadline(), None);
+        kept.put(call, Some(session), at(105));
+        assert_eq!(kept.deadline(), Some(at(110)));
+        kept.expire(at(109));
+        assert!(kept.is_some());
+        kept.expire(at(110));
+        assert!(!kept.is_some());
+
+        // Once the host has answered, the time begins anew.
+        let call = kept.join();
+        kept.settled(call);
+        kept.put(call, Some(carried()), at(200));
+        assert_eq!(kept.deadline(), Some(at(210)));
+    }
+}
