@@ -11,6 +11,7 @@
 pub mod client;
 pub mod process;
 pub mod service;
+pub mod ssh;
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicUsize, Ordering};

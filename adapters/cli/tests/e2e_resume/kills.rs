@@ -1,0 +1,71 @@
+//! Relays that are killed under busy streams.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::load::{Load, Progress, STREAMS, report};
+use crate::stage::Stage;
+use crate::support::in_time;
+
+/// How often a relay is killed.
+const KILLS: usize = 3;
+/// Between two kills: whoever found back stays for a while, as after any failure.
+const APART: Duration = Duration::from_secs(11);
+/// How long after a kill its effects are looked for.
+const WINDOW: Duration = Duration::from_secs(9);
+/// What the middle stream may have to wait for.
+const RECOVERY: Duration = Duration::from_secs(1);
+
+fn busy() -> Duration {
+    APART * u32::try_from(KILLS).unwrap() + Duration::from_secs(4)
+}
+
+fn check(title: &str, kills: &[Instant], all: &[Progress]) {
+    assert_eq!((kills.len(), all.len()), (KILLS, STREAMS));
+    let waits: Vec<_> = kills
+        .iter()
+        .flat_map(|kill| all.iter().map(|progress| (progress.kind, progress.stall(*kill, WINDOW))))
+        .collect();
+    let (all, prompt) = report(title, &waits);
+    assert!(
+        all <= RECOVERY && prompt <= RECOVERY,
+        "{title}: half of the streams waited for longer: {all:?}, {prompt:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_outlive_a_killed_relay_where_another_one_is_warm() {
+    let mut stage = Stage::set(2, false).await;
+    let load = Load::start(&stage, busy()).await;
+    let mut kills = Vec::new();
+    for _ in 0..KILLS {
+        tokio::time::sleep(APART / 4).await;
+        let victim = stage.in_use().await;
+        stage.relays[victim].process.kill();
+        kills.push(Instant::now());
+        tokio::time::sleep(APART / 2).await;
+        assert_ne!(stage.in_use().await, victim);
+        // Warm again before the other one goes.
+        stage.relays[victim].restart().await;
+        stage.attached(2).await;
+        tokio::time::sleep(APART / 4).await;
+    }
+    let all = in_time(Duration::from_secs(120), load.complete()).await;
+    check("two relays", &kills, &all);
+    assert!(stage.host.is_running() && stage.proxy.process.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_outlive_a_killed_relay_that_is_started_again_at_once() {
+    let mut stage = Stage::set(1, false).await;
+    let load = Load::start(&stage, busy()).await;
+    let mut kills = Vec::new();
+    for _ in 0..KILLS {
+        tokio::time::sleep(APART).await;
+        stage.relays[0].process.kill();
+        kills.push(Instant::now());
+        stage.relays[0].restart().await;
+    }
+    let all = in_time(Duration::from_secs(120), load.complete()).await;
+    check("one relay", &kills, &all);
+}
