@@ -37,7 +37,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 struct Running {
     at: SocketAddr,
     task: JoinHandle<()>,
-    _stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Running {
@@ -48,7 +48,7 @@ impl Running {
         let task = tokio::spawn(relay.run(async {
             let _ = stopped.await;
         }));
-        Self { at, task, _stop: stop }
+        Self { at, task, stop: Some(stop) }
     }
 
     async fn crash(&mut self) -> SocketAddr {
@@ -192,6 +192,23 @@ async fn a_host_that_is_at_the_other_relay_only_is_found_there() {
     until("the call through the other relay", || through(&tunnel, &second)).await;
     let took = started.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}: not the time that a relay keeps a dial, {first}");
+    within("the services", tunnel.services()).await.unwrap();
+    tunnel.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_drains_is_left_for_the_other() {
+    let mut world = World::new().await;
+    let (first, second) = (world.first.url(), world.second.url());
+    let tunnel = world.tunnel();
+    until("the call", || through(&tunnel, &first)).await;
+    let asked = Instant::now();
+    drop(world.first.stop.take());
+    until("the call through the other relay", || through(&tunnel, &second)).await;
+    within("the relay's end", &mut world.first.task).await.unwrap();
+    let took = asked.elapsed();
+    eprintln!("drained in {took:?}");
+    assert!(took < Duration::from_secs(9), "{took:?}: both ends left before they had to");
     within("the services", tunnel.services()).await.unwrap();
     tunnel.close().await;
 }
