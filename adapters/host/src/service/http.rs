@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::body::Answer;
+use super::ending::{Ending, InOrder};
 use super::exchange::Exchange;
 use super::headers::{Identity, Unfit, clean_answer, clean_request, wanted_upgrade};
 use super::{Caller, Refusal, Service, ServiceError, Stream, upgrade};
@@ -39,6 +40,8 @@ where
         .auto_date_header(false);
     let answer = service_fn(|request| door.answer(request));
     {
+        let in_order = InOrder::default();
+        let stream = Ending::new(stream, in_order.clone());
         let mut server = pin!(builder.serve_connection(TokioIo::new(stream), answer).with_upgrades());
         let served = poll_fn(|cx| {
             let server = server.as_mut().poll(cx);
@@ -47,7 +50,11 @@ where
         });
         match served.await {
             Ok(()) => {}
-            Err(idle) if idle.is_timeout() => return Ok(()),
+            // The last answer may still be on its way to a device that reads slowly, or is away.
+            Err(idle) if idle.is_timeout() => {
+                in_order.set();
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
         }
     }

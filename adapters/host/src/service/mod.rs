@@ -30,6 +30,7 @@
 
 mod body;
 mod connect;
+mod ending;
 mod exchange;
 mod headers;
 mod http;
