@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::hole::End;
-use crate::load::{Load, report};
+use crate::load::{Load, alone, report};
 use crate::stage::Stage;
 use crate::support::in_time;
 
@@ -33,6 +33,7 @@ async fn dark(end: End) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_outlive_half_a_minute_without_the_hosts_or_the_devices_network() {
+    let _alone = alone().await;
     // At once, since waiting is most of it.
     tokio::join!(dark(End::Host), dark(End::Device));
 }

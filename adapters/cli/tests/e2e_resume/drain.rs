@@ -3,12 +3,13 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::load::{Load, report};
+use crate::load::{Load, alone, report};
 use crate::stage::Stage;
 use crate::support::in_time;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_stops_is_left_by_both_ends_without_loss() {
+    let _alone = alone().await;
     let stage = Stage::set(2, false).await;
     let load = Load::start(&stage, Duration::from_secs(8)).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -45,6 +46,7 @@ async fn a_second_signal_ends_a_relay_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_wait_for_nothing_where_nothing_happens() {
     // The yardstick of the other tests.
+    let _alone = alone().await;
     let stage = Stage::set(1, true).await;
     let started = Instant::now();
     let load = Load::start(&stage, Duration::from_secs(3)).await;

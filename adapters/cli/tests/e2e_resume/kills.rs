@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::load::{Load, Progress, STREAMS, report};
+use crate::load::{Load, Progress, STREAMS, alone, report};
 use crate::stage::Stage;
 use crate::support::in_time;
 
@@ -35,6 +35,7 @@ fn check(title: &str, kills: &[Instant], all: &[Progress]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_outlive_a_killed_relay_where_another_one_is_warm() {
+    let _alone = alone().await;
     let mut stage = Stage::set(2, false).await;
     let load = Load::start(&stage, busy()).await;
     let mut kills = Vec::new();
@@ -57,6 +58,7 @@ async fn streams_outlive_a_killed_relay_where_another_one_is_warm() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_outlive_a_killed_relay_that_is_started_again_at_once() {
+    let _alone = alone().await;
     let mut stage = Stage::set(1, false).await;
     let load = Load::start(&stage, busy()).await;
     let mut kills = Vec::new();

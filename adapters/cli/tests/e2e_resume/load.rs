@@ -9,6 +9,7 @@ use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::compat::TokioAsyncReadCompatExt;
@@ -61,6 +62,12 @@ impl Progress {
     pub(crate) fn is_prompt(&self) -> bool {
         PROMPT.contains(&self.kind)
     }
+}
+
+/// Waits until no other test measures how long its streams wait: together they would wait for the processor.
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    ALONE.lock().await
 }
 
 /// Streams under way.
