@@ -1,85 +1,6 @@
-//! The streams of one end, frame by frame: what it says, and what it holds against its peer.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+//! What one end says of its streams, and the rules that it holds its peer to.
 
-use core::time::Duration;
-
-use homing_core::Instant;
-use homing_core::mux::{Event, Mux, Source, Taken, Violation, WindowCaps};
-use homing_core::session::Role;
-use homing_core::wire::{Frame, Params, Reader, ResumeEntries, ResumeEntry, ResumeState, StreamId, Writer};
-
-const NOW: Instant = Instant::ZERO;
-const OWN: Params =
-    Params { features: 0, max_record: 16_384, max_streams: 4, session_window: 16 << 10, stream_window: 4 << 10 };
-const CAPS: WindowCaps = WindowCaps { stream: 32 << 10, session: 64 << 10 };
-const FIRST: StreamId = StreamId(0);
-const PEERS: StreamId = StreamId(1);
-
-/// So many bytes at most, then the end.
-struct Text(u64);
-
-impl Source for Text {
-    fn read(&mut self, _: StreamId, offset: u64, buf: &mut [u8]) -> Taken {
-        let left = self.0.saturating_sub(offset);
-        let len = left.min(buf.len() as u64);
-        Taken { len: len as usize, more: len < left, fin: len == left }
-    }
-}
-
-struct End(Mux<8>);
-
-impl End {
-    /// A device's.
-    fn new() -> Self {
-        Self(Mux::new(Role::Device, OWN, OWN, CAPS, NOW))
-    }
-
-    /// A device's that has opened a stream and sent ten bytes and perhaps the end.
-    fn sent(end: bool) -> Self {
-        let mut mux = Self::new();
-        let id = mux.0.open(NOW).unwrap();
-        assert_eq!(id, FIRST);
-        mux.0.wants(id);
-        mux.say(if end { 10 } else { 10_000 });
-        mux
-    }
-
-    /// Everything it has to say, as text.
-    fn say(&mut self, len: u64) -> Vec<String> {
-        let mut said = Vec::new();
-        let mut out = [0; 64 << 10];
-        let mut w = Writer::new(&mut out);
-        self.0.poll(&mut Text(len), &mut w);
-        let len = w.len();
-        let mut r = Reader::new(&out[..len]);
-        while let Some(frame) = Frame::parse(&mut r).unwrap() {
-            said.push(match frame {
-                Frame::Stream { id, offset, fin, data } => format!("{} {offset}+{} {fin}", id.0, data.len()),
-                Frame::ResumeState(state) => format!("seen {} received {}", state.seen, state.received),
-                frame => format!("{frame:?}"),
-            });
-        }
-        said
-    }
-
-    fn hear(&mut self, frame: Frame<'_>) -> Result<(), Violation> {
-        self.0.handle(NOW, frame).map(drop)
-    }
-
-    fn hear_data(&mut self, offset: u64, len: usize, fin: bool) -> Result<(), Violation> {
-        self.hear(Frame::Stream { id: PEERS, offset, fin, data: &vec![0; len] })
-    }
-
-    fn hear_state(&mut self, seen: u32, received: u64, entries: &[ResumeEntry]) -> Result<(), Violation> {
-        let mut room = [0; 200];
-        let entries = ResumeEntries::emit_into(entries, &mut room).unwrap();
-        self.hear(Frame::ResumeState(ResumeState { seen, received, limit: 0, more: false, entries }))
-    }
-}
-
-fn entry(id: StreamId, received: u64, end: bool) -> ResumeEntry {
-    ResumeEntry { id, received, limit: 20_000, flags: u8::from(end) }
-}
+use super::*;
 
 #[test]
 fn a_stop_and_a_reset_are_said_once() {
@@ -160,86 +81,6 @@ fn acknowledged_bytes_are_told() {
     assert_eq!(end.0.acknowledged(FIRST), None);
     // Said again it is no news.
     assert_eq!(end.0.handle(NOW, Frame::StreamCredit { id: FIRST, received: 10, limit: 0 }), Ok(None));
-}
-
-#[test]
-fn a_stream_goes_on_from_what_the_peer_has() {
-    let mut end = End::sent(true);
-    end.0.reattach();
-    assert!(end.0.has_output());
-    assert_eq!(end.say(10), ["seen 0 received 0"]);
-    assert!(!end.0.has_output(), "until the peer has spoken");
-    end.hear_state(1, 4, &[entry(FIRST, 4, false)]).unwrap();
-    assert_eq!(end.0.acknowledged(FIRST), Some(4));
-    assert!(end.0.has_output());
-    assert_eq!(end.say(10), ["StreamsCredit(4)", "0 4+6 true"]);
-}
-
-#[test]
-fn a_stream_that_the_peer_never_saw_is_opened_anew() {
-    let mut end = End::sent(true);
-    end.0.reattach();
-    end.hear_state(0, 0, &[]).unwrap();
-    assert_eq!(end.say(10), ["seen 0 received 0", "0 0+0 false", "StreamsCredit(4)", "0 0+10 true"]);
-}
-
-#[test]
-fn states_that_cannot_be_are_refused() {
-    use Violation::{Acknowledgement, StreamState, Unexpected};
-    let cases: [(u32, u64, &[ResumeEntry], _); 8] = [
-        (1, 10, &[entry(FIRST, 10, true)], Ok(())),
-        (2, 10, &[entry(FIRST, 10, true)], Err(Unexpected)), // saw a stream that was not opened
-        (0, 10, &[entry(FIRST, 10, true)], Err(StreamState)), // has bytes of one that it did not see
-        (1, 11, &[entry(FIRST, 11, false)], Err(Acknowledgement)), // more than was sent
-        (1, 9, &[entry(FIRST, 9, true)], Err(Acknowledgement)), // the end before the last byte
-        (1, 9, &[entry(FIRST, 10, true)], Err(Acknowledgement)), // the sum is another
-        (1, 2, &[entry(FIRST, 2, false)], Err(Acknowledgement)), // takes back what it acknowledged
-        (1, 10, &[], Err(StreamState)),                      // forgot a stream that it may still send on
-    ];
-    for (case, (seen, received, entries, expected)) in cases.into_iter().enumerate() {
-        let mut end = End::sent(true);
-        end.hear(Frame::StreamCredit { id: FIRST, received: 3, limit: 5_000 }).unwrap();
-        end.0.reattach();
-        assert_eq!(end.hear_state(seen, received, entries), expected, "case {case}");
-    }
-    assert_eq!(End::sent(true).hear_state(1, 10, &[entry(FIRST, 10, true)]), Err(Unexpected), "nothing was lost");
-}
-
-#[test]
-fn nothing_else_is_heard_before_the_peers_state() {
-    for frame in [
-        Frame::Stream { id: PEERS, offset: 0, fin: false, data: &[] },
-        Frame::SessionCredit(1 << 20),
-        Frame::StreamsCredit(9),
-        Frame::StreamCredit { id: FIRST, received: 10, limit: 0 },
-        Frame::Reset { id: PEERS, code: 1, size: 0 },
-        Frame::Stop { id: FIRST, code: 1 },
-    ] {
-        let mut end = End::sent(true);
-        end.0.reattach();
-        assert_eq!(end.hear(frame), Err(Violation::Unexpected), "{frame:?}");
-    }
-}
-
-#[test]
-fn a_state_that_does_not_fit_is_said_in_parts() {
-    let mut end = End::new();
-    for id in [1, 3, 5, 7] {
-        end.hear(Frame::Stream { id: StreamId(id), offset: 0, fin: false, data: b"text" }).unwrap();
-    }
-    end.0.reattach();
-    let mut parts = Vec::new();
-    for _ in 0..10 {
-        let mut out = [0; 70];
-        let mut w = Writer::new(&mut out);
-        end.0.poll(&mut Text(0), &mut w);
-        let len = w.len();
-        if let Ok(Some(Frame::ResumeState(state))) = Frame::parse(&mut Reader::new(&out[..len])) {
-            assert_eq!((state.seen, state.received), (4, 16));
-            parts.push((state.entries.iter().map(|entry| entry.id.0).collect::<Vec<_>>(), state.more));
-        }
-    }
-    assert_eq!(parts, [(vec![1, 3], true), (vec![5, 7], false)]);
 }
 
 #[test]
@@ -384,6 +225,7 @@ fn frames_that_move_nothing_are_counted() {
     for frame in [
         empty,
         Frame::SessionCredit(1),
+        Frame::SessionCredit(16 << 10),
         Frame::StreamsCredit(1),
         Frame::StreamCredit { id: PEERS, received: 0, limit: 1 },
     ] {
@@ -403,4 +245,40 @@ fn frames_that_move_nothing_are_counted() {
     }
     let last = (0..4096).take_while(|_| end.hear(Frame::SessionCredit(1)).is_ok()).count();
     assert_eq!(last, 4096, "data costs nothing");
+}
+
+#[test]
+fn credit_for_all_is_given_back_in_quarters_and_once() {
+    let mut end = End::new();
+    end.hear_data(0, 4095, false).unwrap();
+    assert!(end.say(0).iter().all(|said| !said.starts_with("SessionCredit")));
+    end.hear_data(4095, 1, false).unwrap();
+    assert!(end.say(0).contains(&"SessionCredit(20480)".to_owned()));
+    assert_eq!(end.say(0), [""; 0]);
+}
+
+#[test]
+fn half_a_window_that_nobody_has_read_is_acknowledged() {
+    let mut end = End::new();
+    end.hear_data(0, 2047, false).unwrap();
+    assert_eq!(end.say(0), [""; 0]);
+    end.hear_data(2047, 1, false).unwrap();
+    assert_eq!(end.say(0), ["StreamCredit { id: StreamId(1), received: 2048, limit: 4096 }"]);
+    assert_eq!(end.say(0), [""; 0]);
+}
+
+#[test]
+fn a_host_hears_streams_of_its_device() {
+    let mut host = Mux::<8>::new(Role::Host, OWN, OWN, CAPS, NOW);
+    let hello = Frame::Stream { id: FIRST, offset: 0, fin: false, data: b"text" };
+    assert_eq!(host.handle(NOW, hello), Ok(Some(Event::Opened { id: FIRST, data: b"text", fin: false })));
+    assert_eq!(host.open(NOW), Some(PEERS));
+}
+
+#[test]
+fn the_pace_counts_fractions_of_its_time() {
+    let mut end = End::new();
+    while end.hear(Frame::SessionCredit(1)).is_ok() {}
+    let mut at = |micros| end.0.handle(NOW + Duration::from_micros(micros), Frame::SessionCredit(1)).is_ok();
+    assert_eq!([at(500), at(1000), at(1500), at(2000)], [false, true, false, true]);
 }
