@@ -115,12 +115,9 @@ async fn a_connection_whose_way_is_cut_for_too_long_ends_with_an_error_at_both_e
     for (victim, signal) in victims.into_iter().flat_map(|victim| ["KILL", "TERM"].map(|signal| (victim, signal))) {
         let (address, mut sockets) = acceptor().await;
         let mut world = World::start(&[("raw", format!("tcp://{address}"))]).await;
-        world.host.kill();
-        std::fs::write(world.host_data().join("homing.toml"), "[host]\nkeep_seconds = 1\n").unwrap();
-        world.restart_host();
-        world.host.logged("reachable through relay").await;
+        world.keep(1).await;
         let device = world.pair().await;
-        std::fs::write(device.data.join("homing.toml"), "[device]\nkeep_seconds = 1\n").unwrap();
+        device.keep(1);
         let forward = device.forward("raw").await;
         let mut client = TcpStream::connect(forward.address).await.unwrap();
         let mut service = within(sockets.recv()).await.unwrap();

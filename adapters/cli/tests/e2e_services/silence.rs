@@ -15,8 +15,11 @@ async fn a_peer_that_falls_silent_is_given_up() {
     // A relay is asked by both ends for signs of life; a host only by the device, through the relay.
     let silence = async |victim: &str, limit| {
         let (address, mut sockets) = acceptor().await;
-        let world = World::start(&[("raw", format!("tcp://{address}"))]).await;
-        let forward = world.pair().await.forward("raw").await;
+        let mut world = World::start(&[("raw", format!("tcp://{address}"))]).await;
+        world.keep(1).await;
+        let device = world.pair().await;
+        device.keep(1);
+        let forward = device.forward("raw").await;
         let mut client = TcpStream::connect(forward.address).await.unwrap();
         let mut service = within(sockets.recv()).await.unwrap();
         client.write_all(b"part").await.unwrap();

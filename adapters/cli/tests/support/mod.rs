@@ -97,6 +97,15 @@ impl World {
         self.host = start_host(&self.host_data(), self.relay_address, &self.exposed);
     }
 
+    /// Starts the host again, to keep sessions only so long after their link was lost.
+    pub async fn keep(&mut self, seconds: u64) {
+        self.host.kill();
+        let settings = format!("[host]\nkeep_seconds = {seconds}\n");
+        std::fs::write(self.host_data().join("homing.toml"), settings).unwrap();
+        self.restart_host();
+        self.host.logged("reachable through relay").await;
+    }
+
     /// Pairs a device that has not been before.
     pub async fn pair(&self) -> Device {
         let number = self.devices.fetch_add(1, Ordering::Relaxed);
@@ -152,6 +161,11 @@ pub struct Forward {
 }
 
 impl Device {
+    /// Lets its streams wait only so long for a link that was lost, from its next start on.
+    pub fn keep(&self, seconds: u64) {
+        std::fs::write(self.data.join("homing.toml"), format!("[device]\nkeep_seconds = {seconds}\n")).unwrap();
+    }
+
     /// Starts a forward to a service of the host and waits until it listens.
     pub async fn forward(&self, service: &str) -> Forward {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
