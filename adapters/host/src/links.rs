@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 use core::net::IpAddr;
+use core::pin::pin;
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
 use homing_tokio::{RelayUrl, Surroundings, TokioClock, dial, endpoint_config, is_local};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::gate::LinkGate;
 use crate::shared::Shared;
@@ -29,6 +30,9 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const HURRY_EVERY: Duration = Duration::from_secs(1);
 /// A link that lasted so long was no part of a storm.
 const HEALTHY: Duration = Duration::from_secs(10);
+
+/// How long the goodbyes of a link may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a link is doing.
 #[derive(Clone, Debug)]
@@ -98,11 +102,18 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
             continue;
         }
         status(&shared, relay, |status| status.enter("connecting"));
-        let lost = tokio::select! {
-            lost = attempt(&shared, relay, &mut surroundings) => lost,
-            _ = enabled.changed() => {
-                leave(&shared, relay);
-                continue;
+        let lost = {
+            let mut running = pin!(attempt(&shared, relay, &mut surroundings));
+            tokio::select! {
+                lost = &mut running => lost,
+                _ = enabled.changed() => {
+                    // The goodbyes leave: devices would wait for a host that only seems to be lost.
+                    if let Some(registrar) = leave(&shared, relay) {
+                        registrar.leave();
+                        let _ = timeout(GOODBYE, running).await;
+                    }
+                    continue;
+                }
             }
         };
         let proved = {
@@ -238,11 +249,9 @@ async fn cut(surroundings: &mut Surroundings, from: Option<IpAddr>, shared: &Sha
     }
 }
 
-/// Takes the relay's registrar away; dropping the attempt hung up.
-fn leave(shared: &Shared, relay: usize) {
-    if let Some(slot) = shared.lock().registrars.get_mut(relay) {
-        *slot = None;
-    }
+/// Takes the relay's registrar away, where the link is there.
+fn leave(shared: &Shared, relay: usize) -> Option<Registrar> {
+    shared.lock().registrars.get_mut(relay)?.take()
 }
 
 fn status(shared: &Shared, relay: usize, change: impl FnOnce(&mut LinkStatus)) {
