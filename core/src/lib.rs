@@ -18,7 +18,7 @@
 //! | [`relay`] | the relay's switch |
 //! | [`keystore`] | the sealed state file |
 //!
-//! Each layer knows only those above it in the table.
+//! Each layer knows only those above it in the table. [`guide`] is for those who embed it.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -26,6 +26,7 @@
 pub mod backoff;
 pub mod channel;
 pub mod crypto;
+pub mod guide;
 pub mod handshake;
 pub mod hop;
 pub mod keystore;
