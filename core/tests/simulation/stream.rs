@@ -134,11 +134,16 @@ impl Stream {
         assert!(received >= self.acknowledged && received <= self.written, "acknowledged {received}");
         self.acknowledged = received;
         if end && self.out == Fate::Open {
-            // Or the peer, who wanted no more, said so again when nobody here listened any more.
-            let stopped = self.released && self.plan.is_some_and(|plan| plans.list[plan].given_up);
-            assert!(self.fin_sent || stopped, "acknowledged an end that was not sent");
-            self.set_out(if self.fin_sent { Fate::Complete } else { Fate::GivenUp }, plans);
+            self.end_out("acknowledged an end that was not sent", plans);
         }
+    }
+
+    /// The peer has the end: the one that was sent, or that of a peer who wanted no more when nobody
+    /// here listened any more.
+    fn end_out(&mut self, otherwise: &str, plans: &mut Plans) {
+        let stopped = self.released && self.plan.is_some_and(|plan| plans.list[plan].given_up);
+        assert!(self.fin_sent || stopped, "{otherwise}");
+        self.set_out(if self.fin_sent { Fate::Complete } else { Fate::GivenUp }, plans);
     }
 
     /// A new attachment goes on with what the peer has.
@@ -152,10 +157,7 @@ impl Stream {
                 self.fin_sent = false;
             }
             // The peer has all of it: or it was given up before.
-            None if self.out == Fate::Open => {
-                assert!(self.fin_sent, "forgotten before its end");
-                self.set_out(Fate::Complete, plans);
-            }
+            None if self.out == Fate::Open => self.end_out("forgotten before its end", plans),
             None => {}
         }
     }
