@@ -25,7 +25,8 @@ use crate::outbox::{Ending, OVERFLOW, Piece};
 
 /// A socket that takes no byte for so long is given up.
 const STALL: Duration = Duration::from_secs(30);
-/// How long a peer may take to read what waits once the relay has ended its link.
+/// How long a peer may take to read what waits once the relay has ended its link. Until then it fills
+/// a part of the budget.
 const LINGER: Duration = Duration::from_secs(30);
 /// How long it then has to take leave.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -131,7 +132,9 @@ impl Link {
         let ending = self.outlet.lock().ending();
         match ending {
             Ending::Open => {}
-            Ending::Wanted(OVERFLOW) => self.leave(FAREWELL),
+            Ending::Wanted(OVERFLOW) => self.detach(FAREWELL),
+            Ending::Wanted(DRAINING) => self.detach(LINGER),
+            // The switch wanted it, and keeps room for what waits until it is told.
             Ending::Wanted(_) | Ending::Said => self.leave(LINGER),
         }
         self.poll_write(cx)?;
@@ -145,15 +148,22 @@ impl Link {
             outbox.drop_data();
             outbox.end(code);
         }
-        self.leave(FAREWELL);
+        self.detach(FAREWELL);
     }
 
-    /// Lets the far ends know at once, and gives the peer a moment to hear why.
+    /// Lets the far ends know at once.
+    fn detach(&mut self, limit: Duration) {
+        if !self.leaving {
+            self.leave(limit);
+            self.hub.detach(self.id);
+        }
+    }
+
+    /// Gives the peer a moment to hear why.
     fn leave(&mut self, limit: Duration) {
         if !self.leaving {
             self.leaving = true;
             self.alarm = Some(Box::pin(sleep_until(Instant::now() + limit)));
-            self.hub.detach(self.id);
         }
     }
 

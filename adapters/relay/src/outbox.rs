@@ -1,7 +1,7 @@
 //! What waits to leave on one link: control messages first, then the channels in turns.
 //!
-//! Its size is bounded: data by the credit that the switch granted for it, data of channels that
-//! are over by [`MAX_OVER`], control messages by [`MAX_CONTROL`]. Everything is kept as it goes to
+//! Its size is bounded: data by the credit that the switch granted for it and keeps reserved until it
+//! has left, control messages by [`MAX_CONTROL`]. Everything is kept as it goes to
 //! the socket, so that a small message costs a few bytes and not an allocation.
 
 use core::task::Waker;
@@ -13,9 +13,6 @@ use crate::frame::{self, MAX_HEADER};
 
 /// Bytes of control messages that may wait; a peer that lets more pile up loses its link.
 const MAX_CONTROL: usize = 64 * 1024;
-/// Bytes that may wait of channels that are over: the switch has given their room to others. Of a
-/// channel that ends beyond that, the far end hears the end only.
-const MAX_OVER: usize = 16 * 1024 * 1024;
 /// The close code of a link that lets control messages pile up.
 pub(crate) const OVERFLOW: u16 = 1008;
 /// Small messages of one channel share a piece up to this size, in bytes.
@@ -62,15 +59,6 @@ pub(crate) struct Piece {
     pub(crate) charged: usize,
 }
 
-/// What waits on one channel.
-#[derive(Debug, Default)]
-struct Queue {
-    pieces: VecDeque<Piece>,
-    bytes: usize,
-    /// Its last message is among them.
-    over: bool,
-}
-
 /// How a link ends, from the relay's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -86,13 +74,12 @@ pub(crate) enum Ending {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     control: Vec<u8>,
-    channels: HashMap<u32, Queue>,
+    /// What waits on each channel.
+    channels: HashMap<u32, VecDeque<Piece>>,
     /// Channels with pieces, in the order of their turns.
     turns: VecDeque<u32>,
     /// Bytes that wait on all channels.
     queued: usize,
-    /// Those of them whose channels are over.
-    over: usize,
     ending: Ending,
     /// Who writes, while there is nothing to write.
     waker: Option<Waker>,
@@ -105,7 +92,6 @@ impl Default for Outbox {
             channels: HashMap::new(),
             turns: VecDeque::new(),
             queued: 0,
-            over: 0,
             ending: Ending::Open,
             waker: None,
         }
@@ -137,15 +123,8 @@ impl Outbox {
 
     /// Queues a message behind the channel's data: what says that no more follows must not overtake.
     pub(crate) fn push_last(&mut self, channel: u32, message: &[u8], pool: &mut Pool) -> Option<Waker> {
-        let Some(queue) = self.channels.get_mut(&channel) else { return self.push_control(message) };
-        if self.over.saturating_add(queue.bytes) > MAX_OVER {
-            self.queued -= queue.bytes;
-            self.channels.remove(&channel);
-            self.turns.retain(|turn| *turn != channel);
+        if !self.channels.contains_key(&channel) {
             return self.push_control(message);
-        }
-        if !core::mem::replace(&mut queue.over, true) {
-            self.over += queue.bytes;
         }
         self.push_data(channel, message, 0, pool)
     }
@@ -156,24 +135,19 @@ impl Outbox {
             return None;
         }
         let turns = &mut self.turns;
-        let queue = self.channels.entry(channel).or_insert_with(|| {
+        let pieces = self.channels.entry(channel).or_insert_with(|| {
             turns.push_back(channel);
-            Queue::default()
+            VecDeque::new()
         });
         let need = MAX_HEADER + message.len();
-        if queue.pieces.back().is_none_or(|last| last.bytes.len() + need > PIECE) {
-            queue.pieces.push_back(Piece { bytes: pool.buffer(need), channel, charged: 0 });
+        if pieces.back().is_none_or(|last| last.bytes.len() + need > PIECE) {
+            pieces.push_back(Piece { bytes: pool.buffer(need), channel, charged: 0 });
         }
-        let piece = queue.pieces.back_mut()?;
+        let piece = pieces.back_mut()?;
         let before = piece.bytes.len();
         frame::emit_message(message, &mut piece.bytes);
         piece.charged += charged;
-        let more = piece.bytes.len() - before;
-        queue.bytes += more;
-        self.queued += more;
-        if queue.over {
-            self.over += more;
-        }
+        self.queued += piece.bytes.len() - before;
         self.waker.take()
     }
 
@@ -186,18 +160,14 @@ impl Outbox {
         }
         while room > 0 {
             let Some(channel) = self.turns.pop_front() else { break };
-            let Some(queue) = self.channels.get_mut(&channel) else { continue };
-            if let Some(piece) = queue.pieces.pop_front() {
+            let Some(pieces) = self.channels.get_mut(&channel) else { continue };
+            if let Some(piece) = pieces.pop_front() {
                 let len = piece.bytes.len();
                 room = room.saturating_sub(len);
-                queue.bytes -= len;
                 self.queued -= len;
-                if queue.over {
-                    self.over -= len;
-                }
                 out.push_back(piece);
             }
-            if queue.pieces.is_empty() {
+            if pieces.is_empty() {
                 self.channels.remove(&channel);
             } else {
                 self.turns.push_back(channel);
@@ -232,7 +202,6 @@ impl Outbox {
         self.channels.clear();
         self.turns.clear();
         self.queued = 0;
-        self.over = 0;
     }
 
     pub(crate) const fn ending(&self) -> Ending {
@@ -288,25 +257,6 @@ mod tests {
         outbox.push_last(1, b"closed", &mut Pool::default());
         outbox.push_last(2, b"closed", &mut Pool::default());
         assert_eq!(taken(&mut outbox, usize::MAX), [(0, 0), (1, 9), (1, 0)]);
-    }
-
-    #[test]
-    fn channels_that_come_and_go_leave_no_more_than_a_bound_behind() {
-        let (mut outbox, mut pool) = (Outbox::default(), Pool::default());
-        let part = [0; 16 * 1024];
-        for channel in 1..=2000 {
-            for _ in 0..4 {
-                outbox.push_data(channel, &part, part.len(), &mut pool);
-            }
-            outbox.push_last(channel, b"closed", &mut pool);
-        }
-        assert!(outbox.queued() <= MAX_OVER + MAX_CONTROL, "{}", outbox.queued());
-        assert!(outbox.over <= MAX_OVER + PIECE);
-        // One that goes on is not among them.
-        outbox.push_data(2001, &part, 1, &mut pool);
-        let order = taken(&mut outbox, usize::MAX);
-        assert!(order.contains(&(2001, 1)) && order.contains(&(1, part.len())));
-        assert_eq!((outbox.queued(), outbox.over, outbox.ending()), (0, 0, Ending::Open));
     }
 
     #[test]

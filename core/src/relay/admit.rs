@@ -225,8 +225,12 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         out: &mut impl Outbox,
     ) {
         let limit = self.config.channels_per_host;
+        let window = u64::from(self.config.window);
         let mask = match at(self.links.as_mut(), host) {
-            Some(LinkSlot { role: Role::Host(known), mask, .. }) if known.channels.len() < limit => Some(*mask),
+            Some(LinkSlot { role: Role::Host(known), mask, over, .. }) => {
+                let waiting = over.checked_div(window).unwrap_or_default();
+                (waiting.saturating_add(known.channels.len().into()) < limit.into()).then_some(*mask)
+            }
             _ => None,
         };
         let number = mask.and_then(|mask| {

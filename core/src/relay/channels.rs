@@ -112,6 +112,8 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         }
         self.free_channels.push(slots, number);
         self.counters.reserved = self.counters.reserved.saturating_sub(channel.reserved());
+        self.keep(channel.host, channel.up.held());
+        self.keep(channel.device, channel.down.held());
         self.counters.channels = self.counters.channels.saturating_sub(1);
         if let Some(code) = to_host {
             self.say(channel.host, channel.idx, &Frame::Closed { code }, out);
@@ -127,11 +129,12 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         self.hang_up(slot, code, out);
     }
 
-    /// Forgets a link; the far ends of its channels hear `far`.
+    /// Ends all that a link is; the far ends of its channels hear `far`. What waits for the link keeps
+    /// its place.
     pub(super) fn end_link(&mut self, slot: u32, far: Code, out: &mut impl Outbox) {
         let Some(link) = at(self.links.as_mut(), slot) else { return };
         match &link.role {
-            Role::Free => return,
+            Role::Free | Role::Leaving => return,
             Role::Greeted { .. } => {}
             Role::Host(host) => {
                 self.index.remove(self.routes.as_mut(), Key::Route, &host.route_id);
@@ -151,14 +154,12 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         }
         let links = self.links.as_mut();
         let Some(link) = at(links, slot) else { return };
-        let role = core::mem::replace(&mut link.role, Role::Free);
-        link.generation = link.generation.wrapping_add(1);
+        let role = core::mem::replace(&mut link.role, Role::Leaving);
         if matches!(role, Role::Greeted { .. }) {
             self.greeted.remove(links, slot);
         } else {
             self.idle.remove(links, slot);
         }
-        self.free_links.push(links, slot);
         self.counters.links = self.counters.links.saturating_sub(1);
     }
 

@@ -27,6 +27,11 @@ impl Flow {
         self.window.size()
     }
 
+    /// Bytes that the relay holds.
+    pub(super) const fn held(&self) -> u64 {
+        self.arrived.saturating_sub(self.left)
+    }
+
     /// The sender sent so much. False where it had no credit for that.
     pub(super) fn arrive(&mut self, bytes: usize) -> bool {
         let arrived = u64::try_from(bytes).ok().and_then(|bytes| self.arrived.checked_add(bytes));
@@ -46,8 +51,7 @@ impl Flow {
 
     /// So much has left for the receiver's socket. True where the window should grow.
     pub(super) fn leave(&mut self, now: Instant, bytes: usize, round_trip: Duration) -> bool {
-        let held = self.arrived.saturating_sub(self.left);
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).min(held);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).min(self.held());
         self.left = self.left.saturating_add(bytes);
         self.window.drained(now, u32::try_from(bytes).unwrap_or(u32::MAX), round_trip)
     }

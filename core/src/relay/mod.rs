@@ -4,13 +4,16 @@
 //!
 //! ```text
 //! link:    attach -> greeted -> REGISTER -> host
-//!                           `-> DIAL -> parked -> device        (any: hang_up or detach -> gone)
+//!                           `-> DIAL -> parked -> device        (any: hang_up -> leaving)
+//! leaving: all that waited has left -> gone                     (any: detach -> gone)
 //! channel: OPENED, INCOMING -> offered -> ACCEPT -> open        (any: CLOSED -> gone)
 //! ```
 //!
 //! **Bound.** Of each channel and direction the relay holds at most one window of bytes: a sender
 //! gets credit for `min(what the receiver granted, what has left for the receiver + window)`, and
-//! one that sends more loses its channel. All windows together stay within [`Config::budget`].
+//! one that sends more loses its channel. All windows together stay within [`Config::budget`]. What
+//! still waits for one end of a channel that is over counts too, until it has left or that link is
+//! gone.
 //!
 //! **No presence oracle.** A dial to an unknown route, to an absent host and with a wrong proof get
 //! the same answer at the same time, [`PARK_TIME`](crate::hop::PARK_TIME) later. Where the host
@@ -22,6 +25,7 @@ mod admit;
 mod channels;
 mod flow;
 mod index;
+mod leave;
 mod list;
 mod slots;
 mod switch;
@@ -58,7 +62,8 @@ pub trait Outbox {
     /// At most [`MAX_CONTROL`](crate::hop::MAX_CONTROL) bytes.
     fn control(&mut self, link: LinkId, message: &[u8]);
 
-    /// Send what is queued for the link, then end it. The switch has forgotten it already.
+    /// Send what is queued for the link, then end it. The switch knows it only for what still waits:
+    /// tell [`Switch::sent`] of it as before, and [`Switch::detach`] where the socket goes earlier.
     fn hang_up(&mut self, link: LinkId, reason: Code);
 }
 
@@ -103,7 +108,8 @@ pub struct Config {
     /// Hash of the key that hosts have to show, by [`operator_hash`](crate::hop::operator_hash);
     /// `None` lets every host in.
     pub operator: Option<[u8; 32]>,
-    /// Channels per host.
+    /// Channels per host. What waits for it of channels that are over counts as a channel for each
+    /// beginning window.
     pub channels_per_host: u32,
     /// Dials that wait for their host; where there are more, the oldest gets its answer early.
     pub parked: u32,
@@ -137,7 +143,7 @@ impl Default for Config {
 /// What there is and what was, for a status page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Links attached now.
+    /// Links attached now, without those that were hung up.
     pub links: u32,
     /// Hosts registered now.
     pub hosts: u32,
@@ -145,7 +151,7 @@ pub struct Counters {
     pub channels: u32,
     /// Dials waiting for their host now.
     pub parked: u32,
-    /// Bytes of all windows now.
+    /// Bytes of all windows now, and those that wait of channels that are over.
     pub reserved: u64,
     /// Bytes of DATA bodies forwarded so far.
     pub bytes: u64,

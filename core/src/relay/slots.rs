@@ -40,6 +40,8 @@ pub struct LinkSlot {
     pub(super) nonce: [u8; 32],
     /// Hides from a host how many channels the relay has.
     pub(super) mask: u32,
+    /// Bytes that wait for this link, of channels that are over. They stay reserved.
+    pub(super) over: u64,
     queue: Hook,
     group: Hook,
 }
@@ -48,10 +50,16 @@ pub struct LinkSlot {
 #[expect(clippy::large_enum_variant, reason = "any slot may become a host's, and there is no heap")]
 pub(super) enum Role {
     Free,
-    Greeted { ephemeral: Identity },
+    Greeted {
+        ephemeral: Identity,
+    },
     Host(Host),
     Parked(Parked),
-    Device { channel: u32 },
+    Device {
+        channel: u32,
+    },
+    /// Hung up, while bytes still wait for it.
+    Leaving,
 }
 
 /// A registered host.
@@ -143,6 +151,7 @@ impl Default for LinkSlot {
             name: String::new(),
             nonce: [0; 32],
             mask: 0,
+            over: 0,
             queue: Hook::FREE,
             group: Hook::FREE,
         }
@@ -169,6 +178,7 @@ impl fmt::Debug for LinkSlot {
             Role::Host(_) => "LinkSlot(host)",
             Role::Parked(_) => "LinkSlot(parked)",
             Role::Device { .. } => "LinkSlot(device)",
+            Role::Leaving => "LinkSlot(leaving)",
         })
     }
 }

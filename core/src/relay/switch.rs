@@ -139,32 +139,6 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         handled
     }
 
-    /// So many bytes of DATA bodies of channel `idx` have left for the socket of `link`, and the
-    /// relay holds them no more. This is what makes room for the sender.
-    pub fn sent(&mut self, now: Instant, link: LinkId, idx: u32, bytes: usize, out: &mut impl Outbox) {
-        let Some(slot) = self.live(link) else { return };
-        // What leaves for the host came up from the device.
-        let Ok(Some((number, up))) = self.channel_of(slot, idx) else { return };
-        let Some(channel) = self.channel(number) else { return };
-        let sender = if up { channel.device } else { channel.host };
-        let round_trip = at(self.links.as_mut(), sender).map_or(Duration::ZERO, |link| link.round_trip);
-        let spare = self.spare_budget();
-        let Some(flow) = self.channel(number).map(|c| if up { &mut c.up } else { &mut c.down }) else { return };
-        if flow.leave(now, bytes, round_trip) && u64::from(flow.growth()) <= spare {
-            let growth = flow.growth();
-            flow.grow();
-            self.counters.reserved = self.counters.reserved.saturating_add(growth.into());
-        }
-        self.tell_credit(number, up, out);
-    }
-
-    /// The link's socket is gone.
-    pub fn detach(&mut self, link: LinkId, out: &mut impl Outbox) {
-        if let Some(slot) = self.live(link) {
-            self.end_link(slot, Code::Gone, out);
-        }
-    }
-
     /// Does what has fallen due.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Outbox) {
         while let Some(slot) = self.greeted.front().filter(|slot| now >= self.heard(*slot) + HELLO_TIME) {
@@ -265,6 +239,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         let link = self.id(slot);
         let far = if reason == Code::Superseded { reason } else { Code::Gone };
         self.end_link(slot, far, out);
+        self.forget_if_done(slot);
         out.hang_up(link, reason);
     }
 
@@ -314,7 +289,8 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
 
     pub(super) fn live(&self, link: LinkId) -> Option<u32> {
         let slot = self.links.as_ref().get(link.slot())?;
-        (slot.generation == link.generation && !matches!(slot.role, Role::Free)).then_some(link.slot)
+        let is_live = slot.generation == link.generation && !matches!(slot.role, Role::Free | Role::Leaving);
+        is_live.then_some(link.slot)
     }
 
     pub(super) fn id(&self, slot: u32) -> LinkId {

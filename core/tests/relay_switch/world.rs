@@ -14,6 +14,8 @@ use homing_core::wire::Writer;
 use crate::rng::TestRng;
 
 pub(crate) const RELAY: &str = "relay.example.net";
+/// First byte of a message that closes a channel.
+const CLOSED: u8 = 0x8d;
 pub(crate) const UNIX: u64 = 1_900_000_000;
 pub(crate) const TOMORROW: u32 = UNIX as u32 + 86_400;
 
@@ -87,6 +89,7 @@ pub(crate) struct Net(HashMap<LinkId, Queue>);
 pub(crate) struct Queue {
     messages: VecDeque<Vec<u8>>,
     pub(crate) hung_up: Option<Code>,
+    /// DATA waits, and CLOSED behind it.
     pub(crate) stalled: bool,
 }
 
@@ -302,7 +305,9 @@ impl World {
 
     fn leaves(&mut self, link: LinkId) -> Option<Vec<u8>> {
         let queue = self.net.link(link);
-        let message = if queue.stalled { None } else { queue.messages.pop_front() }?;
+        let waits = |message: &Vec<u8>| queue.stalled && matches!(message[0], hop::DATA | CLOSED);
+        let next = queue.messages.iter().position(|message| !waits(message))?;
+        let message = queue.messages.remove(next)?;
         if let Ok((idx, Frame::Data(body))) = Frame::parse(&message) {
             self.switch.sent(self.now, link, idx, body.len(), &mut self.net);
         }

@@ -1,6 +1,7 @@
 //! A relay: the core's switch and an outbox per link, which never holds more than the switch
 //! reserved.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use homing_core::Instant;
@@ -13,6 +14,8 @@ use crate::wire::{Item, Side};
 
 pub(crate) const UNIX: u64 = 1_900_000_000;
 const LINKS: usize = 48;
+/// How long a link that was hung up may take to read what waits.
+const LINGER: Duration = Duration::from_secs(30);
 /// First byte of a message that closes a channel.
 const CLOSED: u8 = 0x8d;
 
@@ -29,7 +32,7 @@ pub(crate) struct Relay {
     pub(crate) most_held: usize,
 }
 
-/// What waits for each link, by the link's slot.
+/// What waits for each link.
 #[derive(Default)]
 struct Outlets(Vec<Outlet>);
 
@@ -40,6 +43,8 @@ struct Outlet {
     control: VecDeque<Vec<u8>>,
     data: VecDeque<Data>,
     hung_up: bool,
+    /// How long its peer may take to read what waits, once it is hung up.
+    until: Option<Instant>,
 }
 
 struct Data {
@@ -47,22 +52,26 @@ struct Data {
     idx: u32,
     /// Bytes that the switch is to hear of; none for a CLOSED.
     charged: usize,
-    /// Its channel is over: the switch has given the room to others.
-    over: bool,
+}
+
+impl Outlet {
+    fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.data.is_empty()
+    }
 }
 
 impl Outlets {
     fn of(&mut self, link: LinkId) -> Option<&mut Outlet> {
-        self.0.get_mut(link.slot()).filter(|outlet| outlet.link == Some(link) && !outlet.hung_up)
+        self.0.iter_mut().find(|outlet| outlet.link == Some(link) && !outlet.hung_up)
     }
 
     /// Bytes that wait, on all channels and on the one with the most.
     fn held(&self) -> (usize, usize) {
         let (mut all, mut most) = (0, 0);
         for outlet in &self.0 {
-            for (place, first) in outlet.data.iter().enumerate().filter(|(_, data)| !data.over) {
+            for (place, first) in outlet.data.iter().enumerate() {
                 all += first.charged;
-                let same = outlet.data.iter().skip(place).filter(|data| data.idx == first.idx && !data.over);
+                let same = outlet.data.iter().skip(place).filter(|data| data.idx == first.idx);
                 most = most.max(same.map(|data| data.charged).sum());
             }
         }
@@ -75,17 +84,14 @@ impl Outbox for Outlets {
         let outlet = self.of(link).expect("a message for a link that is there");
         if let [CLOSED, a, b, c, d, ..] = *message {
             let idx = u32::from_le_bytes([a, b, c, d]);
-            outlet.data.iter_mut().filter(|data| data.idx == idx).for_each(|data| data.over = true);
-            outlet.data.push_back(Data { message: message.to_vec(), idx, charged: 0, over: true });
+            outlet.data.push_back(Data { message: message.to_vec(), idx, charged: 0 });
         } else {
             outlet.control.push_back(message.to_vec());
         }
     }
 
     fn hang_up(&mut self, link: LinkId, _: Code) {
-        let outlet = self.of(link).expect("hung up once");
-        outlet.data.iter_mut().for_each(|data| data.over = true);
-        outlet.hung_up = true;
+        self.of(link).expect("hung up once").hung_up = true;
     }
 }
 
@@ -117,7 +123,7 @@ impl Relay {
         let (links, channels, routes) = (slots(LINKS), slots(LINKS), slots(2 * LINKS));
         let config = self.config.clone();
         self.switch = Some(Switch::new(config, links, channels, routes, now, UNIX, &mut net.dice));
-        self.outlets = Outlets(slots(LINKS));
+        self.outlets = Outlets::default();
     }
 
     /// The process dies, and its links with it.
@@ -166,7 +172,7 @@ impl Relay {
                     };
                     net.wires[wire].link = Some(link);
                     let control = first.0.into();
-                    self.outlets.0[link.slot()] = Outlet { link: Some(link), wire, control, ..Outlet::default() };
+                    self.outlets.0.push(Outlet { link: Some(link), wire, control, ..Outlet::default() });
                 }
                 (Item::Message(mut message), Some(switch)) => {
                     let Some(link) = link else { continue };
@@ -174,7 +180,7 @@ impl Relay {
                         Ok(Handled::Forward { to, idx }) => {
                             let charged = message.len() - DATA_HEADER_LEN;
                             let outlet = self.outlets.of(to).expect("forwarded to a link that is there");
-                            outlet.data.push_back(Data { message, idx, charged, over: false });
+                            outlet.data.push_back(Data { message, idx, charged });
                         }
                         Ok(Handled::Done) => {}
                         Err(violation) => panic!("an honest peer was blamed: {violation}"),
@@ -184,9 +190,7 @@ impl Relay {
                 (Item::End, switch) => {
                     if let (Some(switch), Some(link)) = (switch, link) {
                         switch.detach(link, &mut self.outlets);
-                        if let Some(outlet) = self.outlets.0.get_mut(link.slot()).filter(|o| o.link == Some(link)) {
-                            *outlet = Outlet::default();
-                        }
+                        self.outlets.0.retain(|outlet| outlet.link != Some(link));
                     }
                 }
             }
@@ -206,8 +210,26 @@ impl Relay {
         self.check();
         // What leaves makes credit for somebody else.
         while self.flush(net, now) {}
+        let leaves = self.see_off(net, now);
         let next = self.switch.as_ref().and_then(Switch::poll_timeout);
-        self.clock.arm(net, Node::Relay(self.number), next);
+        self.clock.arm(net, Node::Relay(self.number), next.into_iter().chain(leaves).min());
+    }
+
+    /// Ends the wires of links that were hung up: those that have all, and those that take too long.
+    fn see_off(&mut self, net: &mut Net, now: Instant) -> Option<Instant> {
+        let Some(switch) = &mut self.switch else { return None };
+        let mut gone = Vec::new();
+        self.outlets.0.retain_mut(|outlet| {
+            let stays = !outlet.hung_up || !outlet.is_empty() && now < *outlet.until.get_or_insert(now + LINGER);
+            if !stays {
+                net.hang_up(outlet.wire, Side::Relay);
+                gone.extend(outlet.link);
+            }
+            stays
+        });
+        gone.into_iter().for_each(|link| switch.detach(link, &mut self.outlets));
+        self.check();
+        self.outlets.0.iter().filter_map(|outlet| outlet.until).min()
     }
 
     fn flush(&mut self, net: &mut Net, now: Instant) -> bool {
@@ -216,14 +238,7 @@ impl Relay {
             loop {
                 let outlet = &mut self.outlets.0[slot];
                 let Some(link) = outlet.link else { break };
-                if outlet.control.is_empty() && outlet.data.is_empty() {
-                    if outlet.hung_up {
-                        net.hang_up(outlet.wire, Side::Relay);
-                        *outlet = Outlet::default();
-                    }
-                    break;
-                }
-                if !net.has_room(outlet.wire, Side::Relay) {
+                if outlet.is_empty() || !net.has_room(outlet.wire, Side::Relay) {
                     break;
                 }
                 any = true;
