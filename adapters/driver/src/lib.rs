@@ -5,6 +5,9 @@
 //! A device makes a [`device::call`], a host [`host::serve`]s a link; both are plain futures that
 //! end with the link. Reconnecting is the caller's; streams outlive their link where the caller
 //! gives the next one what was kept: a device its [`device::Kept`], a host its [`host::Sessions`].
+//!
+//! With the feature `net` it also holds what the adapters of runtimes share: the way to a relay, and
+//! when connections may have died without a word.
 #![forbid(unsafe_code)]
 
 mod aead;
@@ -18,7 +21,13 @@ mod kept;
 mod outbound;
 mod pipe;
 mod pulse;
+#[cfg(feature = "net")]
+pub mod relay;
+#[cfg(feature = "net")]
+pub mod steady;
 mod stream;
+#[cfg(feature = "net")]
+pub mod surroundings;
 mod ties;
 mod wire;
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use homing_tokio::{Io, ServerTls, TlsError, prepare};
+use homing_tokio::{Io, ServerTls, TlsError, accept};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -223,14 +223,7 @@ async fn serve(shared: Arc<Shared>, tcp: TcpStream, permit: OwnedSemaphorePermit
 }
 
 async fn upgrade(shared: &Shared, tcp: TcpStream) -> Option<Upgraded> {
-    prepare(&tcp).ok()?;
-    let io = match &shared.tls {
-        None => Io::Plain(tcp),
-        Some(tls) => {
-            let stream = timeout(HANDSHAKE, tls.acceptor().accept(tcp)).await.ok()?.ok()?;
-            Io::Tls(Box::new(stream.into()))
-        }
-    };
+    let io = timeout(HANDSHAKE, accept(tcp, shared.tls.as_ref())).await.ok()?.ok()?;
     timeout(HTTP, speak_http(shared, io)).await.ok()?
 }
 

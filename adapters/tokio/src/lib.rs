@@ -1,22 +1,22 @@
-//! homing on tokio: where a relay is, TLS, sockets, dialling, the clock, tunnel streams with
-//! tokio's traits, and notices of changes around. Nothing here knows what the records on a link mean.
+//! homing on tokio: sockets, TLS, dialling, the clock, tunnel streams with tokio's traits, and
+//! notices of changes around. Nothing here knows what the records on a link mean, and what is not
+//! about tokio is in [`homing_driver`]. Spawning is tokio's own: all there is to run are futures.
 #![forbid(unsafe_code)]
 
 mod dial;
-#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "no_netlink.rs")]
-mod netlink;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod events;
 mod network;
 mod runtime;
 mod socket;
 mod tls;
-mod url;
-mod wake;
-mod websocket;
 
-pub use dial::{DIAL_TIMEOUT, DialError, Socket, dial};
-pub use network::{Change, Surroundings, is_local};
+pub use dial::{Socket, accept, dial, encrypt};
+pub use homing_driver::relay::{
+    BadRelayUrl, ClientTls, DIAL_TIMEOUT, DialError, MAX_AUTHORITY, PATH, RelayUrl, SUBPROTOCOL, ServerTls, TlsError,
+    endpoint_config, prepare,
+};
+pub use homing_driver::surroundings::{Change, is_local};
+pub use network::Surroundings;
 pub use runtime::{TokioClock, TunnelStream};
-pub use socket::{Io, prepare};
-pub use tls::{ClientTls, ServerTls, TlsError};
-pub use url::{BadRelayUrl, MAX_AUTHORITY, RelayUrl};
-pub use websocket::{PATH, SUBPROTOCOL, endpoint_config};
+pub use socket::Io;

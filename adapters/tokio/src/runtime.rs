@@ -3,34 +3,25 @@
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::io::{self, IoSlice};
-use std::sync::OnceLock;
-use std::time;
 
 use homing_core::Instant;
-use homing_driver::{Clock, Stream};
+use homing_driver::{Clock, Stream, steady};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Sleep, sleep_until};
 
 /// The monotonic clock of this process, waited for by tokio.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokioClock;
 
-fn origin() -> time::Instant {
-    static ORIGIN: OnceLock<time::Instant> = OnceLock::new();
-    *ORIGIN.get_or_init(time::Instant::now)
-}
-
 impl Clock for TokioClock {
     type Sleep = Sleep;
 
     fn now(&self) -> Instant {
-        Instant::from_micros(u64::try_from(origin().elapsed().as_micros()).unwrap_or(u64::MAX))
+        steady::now()
     }
 
     fn sleep_until(&self, at: Instant) -> Sleep {
-        // The microsecond that the core counts in is cut off; never wake just before it.
-        let delay = core::time::Duration::from_micros(at.as_micros().saturating_add(1));
-        tokio::time::sleep_until((origin() + delay).into())
+        sleep_until(steady::system(at).into())
     }
 }
 

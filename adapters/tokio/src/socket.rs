@@ -5,6 +5,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::io::{self, IoSlice};
 
+use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -34,22 +35,15 @@ impl Io {
     pub const fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
-}
 
-/// Unsent bytes that the kernel takes from us: two records. What waits in the kernel can be
-/// overtaken by nothing, so a keystroke must not find megabytes of a bulk transfer there.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT: u32 = 32 * 1024;
-
-/// Prepares a link's connection: small messages leave at once, and find little before them.
-///
-/// # Errors
-/// Where the socket is gone already.
-pub fn prepare(tcp: &TcpStream) -> io::Result<()> {
-    tcp.set_nodelay(true)?;
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT)?;
-    Ok(())
+    /// The version of TLS; none without TLS.
+    #[must_use]
+    pub fn tls_version(&self) -> Option<ProtocolVersion> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.get_ref().1.protocol_version(),
+        }
+    }
 }
 
 impl AsyncRead for Io {

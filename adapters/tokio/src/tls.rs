@@ -1,182 +1,22 @@
-//! TLS for both ends of a link: whom a client trusts, and what a server shows.
+//! TLS on tokio: both ends of its handshake.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::io;
+use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-const ALPN: &[u8] = b"http/1.1";
+use crate::socket::Io;
 
-/// Why TLS cannot be set up.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// The system has no list of certificate authorities.
-    #[error(
-        "this system trusts no certificate authority: install its `ca-certificates` package, or set \
-         SSL_CERT_FILE to a PEM file with the authority to trust"
-    )]
-    NoRoots,
-    /// A file that cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// The system's reason.
-        error: Arc<std::io::Error>,
-    },
-    /// A file without what is needed from it.
-    #[error("{} holds no {what} in PEM form", path.display())]
-    Lacks {
-        /// Which file.
-        path: PathBuf,
-        /// What is missing.
-        what: &'static str,
-    },
-    /// The private key belongs to another certificate.
-    #[error("the private key in {} does not belong to the certificate", path.display())]
-    KeyMismatch {
-        /// The key's file.
-        path: PathBuf,
-    },
-    /// Any other refusal by the TLS library.
-    #[error("TLS cannot be set up: {0}")]
-    Rustls(#[from] rustls::Error),
+pub(crate) async fn connect(config: Arc<ClientConfig>, host: &str, tcp: TcpStream) -> io::Result<Io> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let stream = TlsConnector::from(config).connect(name, tcp).await?;
+    Ok(Io::Tls(Box::new(stream.into())))
 }
 
-/// Whom a client trusts. Made once and shared by all links.
-#[derive(Debug, Default)]
-pub struct ClientTls {
-    roots: Option<PathBuf>,
-    // Only encrypted links need it, and a machine without authorities may well have plain ones.
-    config: OnceLock<Arc<ClientConfig>>,
-}
-
-impl ClientTls {
-    /// Trusts what the system trusts, or the authorities in the file that `SSL_CERT_FILE` names.
-    #[must_use]
-    pub const fn system() -> Self {
-        Self { roots: None, config: OnceLock::new() }
-    }
-
-    /// Trusts the authorities in a PEM file and nobody else.
-    #[must_use]
-    pub fn trusting(roots: impl Into<PathBuf>) -> Self {
-        Self { roots: Some(roots.into()), config: OnceLock::new() }
-    }
-
-    /// The connector; reads the authorities on first use.
-    ///
-    /// # Errors
-    /// [`TlsError`] where there is nobody to trust.
-    pub fn connector(&self) -> Result<TlsConnector, TlsError> {
-        if let Some(config) = self.config.get() {
-            return Ok(config.clone().into());
-        }
-        let config = Arc::new(client_config(self.roots.as_deref())?);
-        Ok(self.config.get_or_init(|| config).clone().into())
-    }
-}
-
-fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
-    let provider = provider();
-    let builder =
-        ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?.dangerous();
-    let builder = if let Some(path) = roots {
-        let mut store = RootCertStore::empty();
-        for cert in certificates(path)? {
-            store.add(cert)?;
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), provider);
-        let verifier = verifier.build().map_err(|e| rustls::Error::General(e.to_string()))?;
-        builder.with_custom_certificate_verifier(verifier)
-    } else {
-        let verifier = rustls_platform_verifier::Verifier::new(provider).map_err(|error| match error {
-            // The verifier has no kind of its own for this, and nothing else in it is general.
-            rustls::Error::General(_) => TlsError::NoRoots,
-            other => TlsError::Rustls(other),
-        })?;
-        builder.with_custom_certificate_verifier(Arc::new(verifier))
-    };
-    let mut config = builder.with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(config)
-}
-
-/// The certificate that a server shows, read from files and read again on demand.
-#[derive(Debug)]
-pub struct ServerTls {
-    cert: PathBuf,
-    key: PathBuf,
-    config: Mutex<Arc<ServerConfig>>,
-}
-
-impl ServerTls {
-    /// Reads a PEM certificate chain and its private key.
-    ///
-    /// # Errors
-    /// [`TlsError`] that names the file at fault.
-    pub fn from_files(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, TlsError> {
-        let (cert, key) = (cert.into(), key.into());
-        let config = Mutex::new(server_config(&cert, &key)?);
-        Ok(Self { cert, key, config })
-    }
-
-    /// Reads the files again, for new connections; those that exist go on.
-    ///
-    /// # Errors
-    /// [`TlsError`]; the certificate read before stays in use.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let config = server_config(&self.cert, &self.key)?;
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
-        Ok(())
-    }
-
-    /// The acceptor for the next connection.
-    #[must_use]
-    pub fn acceptor(&self) -> TlsAcceptor {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone().into()
-    }
-}
-
-fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = certificates(cert)?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| file_error(key, "private key", e))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch { path: key.into() },
-            other => TlsError::Rustls(other),
-        })?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Ok(Arc::new(config))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    const WHAT: &str = "certificate";
-    let certs: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(path).map_err(|e| file_error(path, WHAT, e))?.collect();
-    let certs = certs.map_err(|e| file_error(path, WHAT, e))?;
-    if certs.is_empty() {
-        return Err(TlsError::Lacks { path: path.into(), what: WHAT });
-    }
-    Ok(certs)
-}
-
-fn file_error(path: &Path, what: &'static str, error: pem::Error) -> TlsError {
-    match error {
-        pem::Error::Io(error) => TlsError::Unreadable { path: path.into(), error: Arc::new(error) },
-        _ => TlsError::Lacks { path: path.into(), what },
-    }
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+pub(crate) async fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> io::Result<Io> {
+    let stream = TlsAcceptor::from(config).accept(tcp).await?;
+    Ok(Io::Tls(Box::new(stream.into())))
 }

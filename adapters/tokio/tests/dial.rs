@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
-use homing_tokio::{ClientTls, DialError, RelayUrl, ServerTls, TlsError, dial, endpoint_config};
+use homing_tokio::{ClientTls, DialError, RelayUrl, ServerTls, TlsError, accept, dial, endpoint_config};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -100,7 +100,7 @@ async fn only_a_trusted_certificate_is_accepted() {
     tokio::spawn(async move {
         loop {
             let (tcp, _) = listener.accept().await.unwrap();
-            let Ok(mut tls) = server.acceptor().accept(tcp).await else {
+            let Ok(mut tls) = accept(tcp, Some(&server)).await else {
                 continue;
             };
             answer_head(&mut tls, |key| upgrade(key, "Sec-WebSocket-Protocol: homing.1\r\n")).await;

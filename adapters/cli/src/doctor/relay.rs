@@ -6,8 +6,7 @@ use std::io;
 use std::time::Instant;
 
 use homing_local::clock::unix_now;
-use homing_tokio::{ClientTls, Io, RelayUrl, dial, endpoint_config};
-use rustls_pki_types::ServerName;
+use homing_tokio::{ClientTls, DialError, Io, RelayUrl, dial, encrypt, endpoint_config};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -83,21 +82,16 @@ impl<'a> Steps<'a> {
 
     async fn secure(&mut self, tcp: TcpStream) -> Finding {
         let advice = "check the relay's certificate; for a private authority set SSL_CERT_FILE to its PEM file";
-        let connector = match self.tls.connector() {
-            Ok(connector) => connector,
-            Err(error) => return Finding::fail(Exit::Failed, "TLS", error.to_string(), advice),
-        };
-        let Ok(name) = ServerName::try_from(self.url.host().to_owned()) else {
-            return unreachable("TLS", "the relay's name fits no certificate", advice);
-        };
-        match within(connector.connect(name, tcp)).await {
-            Ok(stream) => {
-                let version = stream.get_ref().1.protocol_version();
-                let detail = version.map_or_else(|| "secure".to_owned(), |version| format!("{version:?}"));
-                self.next = Step::Ask(Io::Tls(Box::new(stream.into())));
+        match timeout(PATIENCE, encrypt(&self.url, self.tls, tcp)).await {
+            Ok(Ok(io)) => {
+                let detail = io.tls_version().map_or_else(|| "secure".to_owned(), |version| format!("{version:?}"));
+                self.next = Step::Ask(io);
                 Finding::ok("TLS", detail)
             }
-            Err(error) => unreachable("TLS", error, advice),
+            Ok(Err(DialError::TlsSetup(error))) => Finding::fail(Exit::Failed, "TLS", error.to_string(), advice),
+            Ok(Err(DialError::Tls { error, .. })) => unreachable("TLS", error, advice),
+            Ok(Err(error)) => unreachable("TLS", error, advice),
+            Err(_) => unreachable("TLS", "no answer in 10 s", advice),
         }
     }
 

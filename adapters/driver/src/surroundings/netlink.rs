@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
-use tokio::io::unix::AsyncFd;
 
 /// Groups of messages, as the bits of an address: interfaces, and addresses and routes of IPv4 and IPv6.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
@@ -22,43 +22,36 @@ const STATE: u32 = 0x1 | 0x40 | 0x1_0000;
 /// More interfaces than this are not remembered; each of their events then counts.
 const REMEMBERED: usize = 1024;
 
-/// A subscription.
+/// A subscription to the system's news of its network: a socket to wait for, and what it told so far.
 #[derive(Debug)]
-pub(crate) struct Events {
-    socket: AsyncFd<OwnedFd>,
+pub struct Subscription {
     interfaces: Interfaces,
 }
 
-impl Events {
-    pub(crate) fn subscribe() -> io::Result<Self> {
+impl Subscription {
+    /// Subscribes; the socket does not block, and is to be waited for until it can be read.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn open() -> io::Result<(OwnedFd, Self)> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // No protocol means routing.
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-        #[allow(deprecated, reason = "its successor is unsafe code; what that asks for, an `OwnedFd` keeps anyway")]
-        let socket = AsyncFd::new(socket)?;
-        Ok(Self { socket, interfaces: Interfaces::default() })
+        Ok((socket, Self { interfaces: Interfaces::default() }))
     }
 
-    /// Waits until something has changed.
-    pub(crate) async fn next(&mut self) -> io::Result<()> {
+    /// Reads what the socket has, and says whether something changed.
+    ///
+    /// # Errors
+    /// `WouldBlock` where it has nothing; any other error ends the subscription.
+    pub fn read(&mut self, socket: &impl AsFd) -> io::Result<bool> {
         let mut buf = [0; 8 * 1024];
-        loop {
-            let mut ready = self.socket.readable().await?;
-            let read = ready.try_io(|socket| Ok(recv(socket, &mut buf[..], RecvFlags::empty())?));
-            match read {
-                Err(_would_block) => {}
-                Ok(Ok((len, _))) => {
-                    if self.interfaces.changed(buf.get(..len).unwrap_or_default()) {
-                        return Ok(());
-                    }
-                }
-                // More than the socket holds has happened.
-                Ok(Err(error)) if error.raw_os_error() == Some(rustix::io::Errno::NOBUFS.raw_os_error()) => {
-                    return Ok(());
-                }
-                Ok(Err(error)) => return Err(error),
-            }
+        match recv(socket, &mut buf[..], RecvFlags::empty()) {
+            Ok((len, _)) => Ok(self.interfaces.changed(buf.get(..len).unwrap_or_default())),
+            // More than the socket holds has happened.
+            Err(Errno::NOBUFS) => Ok(true),
+            Err(error) => Err(error.into()),
         }
     }
 }

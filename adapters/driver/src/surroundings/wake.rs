@@ -9,7 +9,7 @@ const SLEPT: Duration = Duration::from_secs(10);
 /// Notices that the machine slept: the time of day went on, the monotonic clock did not. Or that this process was
 /// stopped: both went on, and nobody looked.
 #[derive(Debug)]
-pub(crate) struct SleepWatch {
+pub(super) struct SleepWatch {
     wall: Duration,
     steady: Instant,
     /// How often somebody looks.
@@ -17,12 +17,12 @@ pub(crate) struct SleepWatch {
 }
 
 impl SleepWatch {
-    pub(crate) fn new(every: Duration) -> Self {
+    pub(super) fn new(every: Duration) -> Self {
         Self { wall: wall(), steady: Instant::now(), every }
     }
 
     /// Whether it slept since this was last asked.
-    pub(crate) fn slept(&mut self) -> bool {
+    pub(super) fn slept(&mut self) -> bool {
         let past = core::mem::replace(self, Self::new(self.every));
         let steady = self.steady.saturating_duration_since(past.steady);
         stood_still(self.wall.saturating_sub(past.wall), steady, self.every)

@@ -11,11 +11,11 @@ pub const MAX_AUTHORITY: usize = 64;
 /// The address of a relay: `wss://host[:port]`, or `ws://` on this machine.
 ///
 /// ```
-/// # use homing_tokio::RelayUrl;
+/// # use homing_driver::relay::RelayUrl;
 /// let relay: RelayUrl = "wss://Relay.Example.org:443/".parse()?;
 /// assert_eq!(relay.authority(), "relay.example.org");
 /// assert_eq!(relay.to_string(), "wss://relay.example.org");
-/// # Ok::<(), homing_tokio::BadRelayUrl>(())
+/// # Ok::<(), homing_driver::relay::BadRelayUrl>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RelayUrl {

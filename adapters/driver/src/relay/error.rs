@@ -1,0 +1,100 @@
+//! Why a relay could not be dialled.
+
+use std::io;
+
+use async_tungstenite::tungstenite::Error as WsError;
+use async_tungstenite::tungstenite::error::ProtocolError;
+use async_tungstenite::tungstenite::http::StatusCode;
+
+use super::tls::TlsError;
+use super::url::RelayUrl;
+
+/// Why a relay could not be dialled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// No connection: name, network, or nobody listens.
+    #[error("cannot reach {relay}: {error}; check the address and that the relay runs")]
+    Unreachable {
+        /// The relay's name.
+        relay: Box<str>,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// TLS is not set up on this machine.
+    #[error(transparent)]
+    TlsSetup(#[from] TlsError),
+    /// The relay's certificate was refused, or it speaks no TLS.
+    #[error(
+        "no TLS with {relay}: {error}; check the relay's certificate, and for a private authority set \
+         SSL_CERT_FILE to its PEM file"
+    )]
+    Tls {
+        /// The relay's name.
+        relay: Box<str>,
+        /// The library's reason.
+        error: io::Error,
+    },
+    /// It speaks HTTP, yet is no relay of this protocol.
+    #[error("{relay} answered {status} instead of opening a link; is it a homing relay, and its URL right?")]
+    NotARelay {
+        /// The relay's name.
+        relay: Box<str>,
+        /// The HTTP status, 101 where the upgrade came without our subprotocol.
+        status: u16,
+    },
+    /// It is a relay without room: later, or elsewhere.
+    #[error("{relay} has no room for another link; trying again later")]
+    Full {
+        /// The relay's name.
+        relay: Box<str>,
+    },
+    /// The answer is no HTTP.
+    #[error("{relay} gave no proper WebSocket answer: {error}; is it a homing relay?")]
+    Garbled {
+        /// The relay's name.
+        relay: Box<str>,
+        /// The library's reason.
+        error: Box<WsError>,
+    },
+    /// No answer in [`DIAL_TIMEOUT`](super::DIAL_TIMEOUT).
+    #[error("{relay} did not answer in 10 s; check the network between here and there")]
+    Timeout {
+        /// The relay's name.
+        relay: Box<str>,
+    },
+}
+
+impl DialError {
+    /// No connection to the relay, for the system's reason.
+    #[must_use]
+    pub fn unreachable(url: &RelayUrl, error: io::Error) -> Self {
+        Self::Unreachable { relay: url.authority().into(), error }
+    }
+
+    /// No TLS with the relay, for the library's reason.
+    #[must_use]
+    pub fn tls(url: &RelayUrl, error: io::Error) -> Self {
+        Self::Tls { relay: url.authority().into(), error }
+    }
+
+    /// No answer in time.
+    #[must_use]
+    pub fn timeout(url: &RelayUrl) -> Self {
+        Self::Timeout { relay: url.authority().into() }
+    }
+
+    /// What a failed WebSocket handshake says of the relay.
+    pub(super) fn refusal(url: &RelayUrl, error: WsError) -> Self {
+        let relay = url.authority().into();
+        match error {
+            WsError::Http(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => Self::Full { relay },
+            WsError::Http(answer) => Self::NotARelay { relay, status: answer.status().as_u16() },
+            WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
+                Self::NotARelay { relay, status: StatusCode::SWITCHING_PROTOCOLS.as_u16() }
+            }
+            WsError::Io(error) => Self::Unreachable { relay, error },
+            other => Self::Garbled { relay, error: Box::new(other) },
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The way to a relay, as far as no runtime has a part in it: where it is, whom TLS trusts, how a
+//! connection becomes a link, and why one could not be had.
+
+mod error;
+mod socket;
+mod tls;
+mod upgrade;
+mod url;
+mod websocket;
+
+pub use error::DialError;
+pub use socket::{Attempt, attempts, prepare};
+pub use tls::{ClientTls, ServerTls, TlsError};
+pub use upgrade::upgrade;
+pub use url::{BadRelayUrl, MAX_AUTHORITY, RelayUrl};
+pub use websocket::{PATH, SUBPROTOCOL, endpoint_config};
+
+use core::time::Duration;
+
+/// How long dialling may take, over all.
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
