@@ -64,14 +64,11 @@ class At(Direction):
     """A direction whose next record is of this epoch and counter."""
 
     def __init__(self, given: Given, most: int = 1 << 20) -> None:
-        self.most, self.epoch, self.secret = most, 0, given.bytes("secret")
+        self.most, self.epoch, self.secret, self.counter = most, 0, given.bytes("secret"), int(given["counter"])
         for _ in range(given["epoch"]):
             self._enter(expand(self.secret, "next"))
-        self._enter_here(int(given["counter"]))
-
-    def _enter_here(self, counter: int) -> None:
         self.key, self.prefix = record_key(self.secret)
-        self.counter, self.bytes, self.began = counter, 0, float("inf")
+        self.first, self.bytes, self.began = self.counter, 0, float("inf")
 
 
 def schedule(given: Given) -> Answer:
@@ -102,8 +99,8 @@ def split(plaintext: bytes) -> Answer:
 def next_record(given: Given) -> Answer:
     """8.3: when a sender changes its keys."""
     epoch, counter = given["epoch"], int(given["counter"])
-    if counter >= 1 << 20 or int(given["bytes"]) >= 1 << 30 or given["age"] >= 600:
-        epoch, counter = epoch + 1, 0
+    if counter - int(given["first"]) >= 1 << 20 or int(given["bytes"]) >= 1 << 30 or given["age"] >= 600:
+        epoch += 1
     if epoch == 1 << 24:
         raise Refused("exhausted")
     return {"next_epoch": epoch, "next_counter": str(counter)}

@@ -330,15 +330,15 @@ class Direction:
     def __init__(self, master: bytes, label: str, most: int = 1 << 20) -> None:
         self.secret, self.epoch, self.counter, self.most = expand(master, label), 0, 0, most
         self.key, self.prefix = record_key(self.secret)
-        self.bytes, self.began = 0, time.monotonic()
+        self.first, self.bytes, self.began = 0, 0, time.monotonic()
 
-    def _enter(self, secret: bytes) -> None:
-        self.secret, self.epoch, self.counter = secret, self.epoch + 1, 0
+    def _enter(self, secret: bytes) -> None:  # the counter goes on (8.3)
+        self.secret, self.epoch = secret, self.epoch + 1
         self.key, self.prefix = record_key(secret)
-        self.bytes, self.began = 0, time.monotonic()
+        self.first, self.bytes, self.began = self.counter, 0, time.monotonic()
 
     def seal(self, plaintext: bytes) -> bytes:
-        if self.counter >= self.most or self.bytes >= 1 << 30 or time.monotonic() - self.began >= 600:
+        if self.counter - self.first >= self.most or self.bytes >= 1 << 30 or time.monotonic() - self.began >= 600:
             if self.epoch == (1 << 24) - 1:
                 raise Failed("this connection is used up")
             self._enter(expand(self.secret, "next"))
@@ -355,13 +355,13 @@ class Direction:
             raise Refused("length")
         epoch, counter = int.from_bytes(record[1:4], "little"), int.from_bytes(record[4:12], "little")
         secret, key, prefix = self.secret, self.key, self.prefix
-        if epoch == self.epoch + 1 and counter == 0:
+        if epoch not in (self.epoch, self.epoch + 1) or counter >= (epoch + 1) << 20:
+            raise Refused("epoch")
+        if counter != self.counter:
+            raise Refused("order")
+        if epoch != self.epoch:
             secret = expand(secret, "next")
             key, prefix = record_key(secret)
-        elif epoch not in (self.epoch, self.epoch + 1):
-            raise Refused("epoch")
-        elif (epoch, counter) != (self.epoch, self.counter) or counter >= (1 << 32) - 1:
-            raise Refused("order")
         plaintext = unseal(record[12:], record[:12], prefix + record[4:12], key)
         if epoch != self.epoch:
             self._enter(secret)

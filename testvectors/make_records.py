@@ -98,7 +98,8 @@ def records() -> Vector:
         good("the longest for a receiver that takes 1024", "d2h", 0, 2, stream(some("short", 1024 - 16)), 1024),
         good("a later counter", "d2h", 0, 300, text),
         good("a later epoch", "h2d", 2, 5, text),
-        good("an epoch of two bytes", "d2h", 300, 1, text),
+        good("an epoch of two bytes", "d2h", 300, 301, text),
+        good("a counter of three bytes", "h2d", 1, 70000, text),
         framed("one frame, padded to 64", "d2h", 0, PING),
         framed("padding alone", "h2d", 0),
         framed("several frames, padded to 112", "d2h", 1, PING, stream(b""), stream(some("data", 60)), CREDIT),
@@ -131,7 +132,7 @@ def records() -> Vector:
         bad("one was lost", 3, seal(key, 0, 4, text), "order"),
         bad("the highest counter of 16 bits", 3, seal(key, 0, 65535, text), "order"),
         bad("only the counter's high half differs", 3, next_one[:8] + b"\1" + next_one[9:], "epoch", "order"),
-        bad("an epoch was left out", 3, seal(key, 2, 0, text), "epoch"),
+        bad("an epoch was left out", 3, seal(key, 2, 3, text), "epoch"),
         bad("an epoch of the past", 3, seal(key, 0, 3, text), "epoch", epoch=1),
         bad("an epoch far ahead", 3, changed(next_one, 3), "epoch"),
         bad("another type", 3, b"\x11" + next_one[1:], "type"),
@@ -173,54 +174,62 @@ def rekey() -> Vector:
         record[-1] ^= tag
         return with_errors(state(about, "d2h", epoch, counter) | {"record": bytes(record).hex()}, errors)
 
-    def move(about: str, epoch: int, counter: int, size: int, age: int, moves: bool) -> Vector:
-        vector: Vector = {"about": about, "epoch": epoch, "counter": str(counter), "bytes": str(size), "age": age}
+    def move(about: str, epoch: int, first: int, sealed: int, size: int, age: int, moves: bool) -> Vector:
+        vector: Vector = {"about": about, "epoch": epoch, "first": str(first), "counter": str(first + sealed)}
+        vector |= {"bytes": str(size), "age": age}
         if moves and epoch == (1 << 24) - 1:
             return vector | {"error": "exhausted"}
-        after = (epoch + 1, 0) if moves else (epoch, counter)
-        return vector | {"next_epoch": after[0], "next_counter": str(after[1])}
+        return vector | {"next_epoch": epoch + moves, "next_counter": vector["counter"]}
 
     chains = [
         {"direction": d, "secret": secret.hex(), "epochs": [schedule(secret, n) for n in (0, 1, 2, 3, 255, 256, 1000)]}
         for d, secret in SECRETS.items()
     ]
-    text, last = padded(PING + CREDIT), (1 << 32) - 1
+    text, most, high = padded(PING + CREDIT), 1 << 20, (1 << 44) - 1
     vectors = [
         boundary("the next of the same epoch", "d2h", 0, 4, 0, 4, text),
-        boundary("the first of the next epoch", "d2h", 0, 4, 1, 0, text),
-        boundary("the first of the next epoch, the other way", "h2d", 0, 9, 1, 0, text),
+        boundary("the first of the next epoch", "d2h", 0, 4, 1, 4, text),
+        boundary("the first of the next epoch, the other way", "h2d", 0, 9, 1, 9, text),
         boundary("an epoch that ends before its first record", "d2h", 0, 0, 1, 0, text),
-        boundary("an epoch after one record of the last", "d2h", 1, 1, 2, 0, text),
-        boundary("the second of an epoch", "d2h", 1, 1, 1, 1, text),
-        boundary("nothing inside, at a change", "h2d", 2, 3, 3, 0, b""),
-        boundary("from one byte of epoch to two", "d2h", 255, 2, 256, 0, text),
+        boundary("an epoch after one record of the last", "d2h", 1, 3, 2, 3, text),
+        boundary("the second of an epoch", "d2h", 1, 5, 1, 5, text),
+        boundary("nothing inside, at a change", "h2d", 2, 6, 3, 6, b""),
+        boundary("from one byte of epoch to two", "d2h", 255, 256, 256, 256, text),
+        boundary("the last that epoch 0 can have", "d2h", 0, most - 1, 0, most - 1, text),
+        boundary("after all that epoch 0 can have", "d2h", 0, most, 1, most, text),
     ]
     invalid = [
-        bad("one epoch was left out", 0, 4, 2, 0, "epoch"),
-        bad("from epoch 1 to 3", 1, 2, 3, 0, "epoch"),
-        bad("the next epoch does not begin at 0", 0, 4, 1, 1, "order"),
-        bad("the next epoch goes on counting", 0, 4, 1, 4, "order"),
-        bad("back to the epoch before", 1, 2, 0, 4, "epoch"),
-        bad("back to the epoch before, at 0", 2, 3, 1, 0, "epoch"),
-        bad("the same epoch's first, again", 1, 2, 1, 0, "order"),
-        bad("the first of the next epoch with a wrong tag", 0, 4, 1, 0, "decrypt", tag=1),
-        bad("the counter is at its limit of 2^32 - 1", 0, 4, 0, last, "epoch", "order"),
-        bad("the counter is beyond its limit", 0, 4, 0, last + 1, "epoch", "order"),
+        bad("one epoch was left out", 0, 4, 2, 4, "epoch"),
+        bad("from epoch 1 to 3", 1, 2, 3, 2, "epoch"),
+        bad("the last of the epoch was held back", 0, 4, 1, 5, "order"),
+        bad("the last two of the epoch were held back", 0, 4, 1, 6, "order"),
+        bad("the next epoch begins at 0", 0, 4, 1, 0, "order"),
+        bad("the next epoch begins with a number that was used", 0, 4, 1, 3, "order"),
+        bad("the next number, in the epoch before", 1, 4, 0, 4, "epoch"),
+        bad("back to the epoch before", 1, 4, 0, 2, "epoch"),
+        bad("back to the first epoch", 2, 3, 0, 0, "epoch"),
+        bad("the same epoch's first, again", 1, 4, 1, 3, "order"),
+        bad("the first of the next epoch with a wrong tag", 0, 4, 1, 4, "decrypt", tag=1),
+        bad("more than epoch 0 can have", 0, most, 0, most, "epoch"),
+        bad("far more than epoch 0 can have", 0, 4, 0, most, "epoch", "order"),
+        bad("far more than epoch 1 can have", 0, 4, 1, 2 * most, "epoch", "order"),
+        bad("the highest counter that any epoch can have", 0, 4, 0, high, "epoch", "order"),
         bad("the highest counter", 0, 4, 0, (1 << 64) - 1, "epoch", "order"),
-        bad("the counter's limit in the next epoch", 0, 4, 1, last, "epoch", "order"),
     ]
     moves = [
-        move("the beginning", 0, 0, 0, 0, False),
-        move("within all limits", 0, 1000, 64000, 599, False),
-        move("the last record of an epoch", 0, (1 << 20) - 1, 1 << 26, 10, False),
-        move("2^20 records", 0, 1 << 20, 1 << 26, 10, True),
-        move("the last byte is not reached", 0, 70000, (1 << 30) - 1, 10, False),
-        move("2^30 bytes", 0, 70000, 1 << 30, 10, True),
-        move("600 seconds", 0, 1, 92, 600, True),
-        move("600 seconds in which nothing was sent", 0, 0, 0, 600, True),
-        move("a later epoch within its limits", 3, 2, 184, 599, False),
-        move("a later epoch of 600 seconds", 3, 2, 184, 600, True),
-        move("the last epoch within its limits", (1 << 24) - 1, 7, 700, 10, False),
-        move("the last epoch is used up", (1 << 24) - 1, 1 << 20, 1 << 26, 10, True),
+        move("the beginning", 0, 0, 0, 0, 0, False),
+        move("within all limits", 0, 0, 1000, 64000, 599, False),
+        move("the last record of an epoch", 0, 0, most - 1, 1 << 26, 10, False),
+        move("2^20 records", 0, 0, most, 1 << 26, 10, True),
+        move("the last byte is not reached", 0, 0, 70000, (1 << 30) - 1, 10, False),
+        move("2^30 bytes", 0, 0, 70000, 1 << 30, 10, True),
+        move("600 seconds", 0, 0, 1, 92, 600, True),
+        move("600 seconds in which nothing was sent", 0, 0, 0, 0, 600, True),
+        move("a later epoch within its limits", 3, 8, 2, 184, 599, False),
+        move("a later epoch of 600 seconds", 3, 8, 2, 184, 600, True),
+        move("the last record of a later epoch", 1, 1000, most - 1, 1 << 26, 10, False),
+        move("2^20 records of a later epoch", 1, 1000, most, 1 << 26, 10, True),
+        move("the last epoch within its limits", (1 << 24) - 1, high - 6, 7, 700, 10, False),
+        move("the last epoch is used up", (1 << 24) - 1, high + 1 - most, most, 1 << 26, 10, True),
     ]
     return {"origin": ORIGIN, "chains": chains, "vectors": vectors, "invalid": invalid, "moves": moves}

@@ -178,7 +178,7 @@ fn a_channel_has_a_known_size() {
         size_of::<Session<Portable>>()
     );
     println!("16 streams: {few} bytes, 256 streams: {many}");
-    // 512 for the channel itself, the rest is what makes its session resumable: name, secret, offsets.
-    assert!(fixed <= 664, "a channel takes {fixed} bytes besides its streams");
+    // 536 for the channel itself, the rest is what makes its session resumable: name, secret, offsets.
+    assert!(fixed <= 688, "a channel takes {fixed} bytes besides its streams");
     assert!(per_stream <= 104, "a stream takes {per_stream} bytes");
 }

@@ -1049,7 +1049,7 @@ fn records_in_an_epoch(len: usize, most: u64) -> u64 {
         records += 1;
         assert!(records <= most, "no end of the epoch");
     }
-    assert_eq!((host.next_opened().epoch, host.next_opened().counter), (1, 1));
+    assert_eq!((host.next_opened().epoch, host.next_opened().counter), (1, records));
     // And on it goes.
     let total = device.seal(Instant::ZERO, &mut buf, len).unwrap();
     host.open(Instant::ZERO, &mut buf[..total]).unwrap();

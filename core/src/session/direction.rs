@@ -13,20 +13,23 @@ pub const EPOCH_BYTES: u64 = 1 << 30;
 pub const EPOCH_TIME: Duration = Duration::from_secs(600);
 const LAST_EPOCH: u32 = (1 << 24) - 1;
 
-/// No record of an epoch has this counter or a higher one, so that four bytes hold a counter.
-pub(super) const COUNTER_END: u64 = u32::MAX as u64;
+/// Whether a sender that changes its keys in time can have sealed this: [`EPOCH_RECORDS`] in each epoch up to this one.
+pub(super) const fn is_possible(header: Header) -> bool {
+    header.counter / EPOCH_RECORDS <= header.epoch as u64
+}
 
-/// The subkey of the current epoch, and the secret that the next one comes from.
+/// The subkey of the current epoch, and the secret that the next one comes from. The counter goes on from epoch to
+/// epoch, so that whatever is missing shows at the next record, a change of keys or not.
 pub(super) struct Direction<A> {
     secret: Secret<32>,
     pub(super) aead: A,
     epoch: u32,
-    counter: u32,
+    counter: u64,
 }
 
 impl<A> Direction<A> {
     pub(super) const fn header(&self) -> Header {
-        Header { epoch: self.epoch, counter: self.counter as u64 }
+        Header { epoch: self.epoch, counter: self.counter }
     }
 
     /// Counts a record.
@@ -37,18 +40,18 @@ impl<A> Direction<A> {
 
 impl<A: Aead> Direction<A> {
     pub(super) fn new(secret: Secret<32>) -> Self {
-        Self::at(secret, 0)
+        Self::at(secret, 0, 0)
     }
 
-    /// The next epoch, from nothing but this one's secret.
+    /// The next epoch, its keys from nothing but this one's secret.
     pub(super) fn next(&self) -> Option<Self> {
         let epoch = self.epoch.checked_add(1).filter(|epoch| *epoch <= LAST_EPOCH)?;
-        Some(Self::at(expand(&self.secret, "next", b""), epoch))
+        Some(Self::at(expand(&self.secret, "next", b""), epoch, self.counter))
     }
 
-    fn at(secret: Secret<32>, epoch: u32) -> Self {
+    fn at(secret: Secret<32>, epoch: u32, counter: u64) -> Self {
         let prk = Prk::new(&secret);
         let aead = A::new(&hchacha(&prk.expand("key", b""), prk.expand("nonce", b"").expose()));
-        Self { secret, aead, epoch, counter: 0 }
+        Self { secret, aead, epoch, counter }
     }
 }

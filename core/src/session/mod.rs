@@ -13,7 +13,7 @@ use crate::handshake::Keys;
 use crate::time::Instant;
 use crate::wire::{HEADER_LEN, Header, MAX_PLAINTEXT, Reader, TAG_LEN};
 
-use direction::{COUNTER_END, Direction};
+use direction::{Direction, is_possible};
 pub use direction::{EPOCH_BYTES, EPOCH_RECORDS, EPOCH_TIME};
 pub use receive::{Arrived, Datagrams, FORGED_MAX, Ordered, PREVIOUS_TIME, Receive};
 pub use replay::{Fresh, Replayed, WINDOW, Window};
@@ -87,6 +87,8 @@ pub struct Session<A = Portable, R = Ordered<A>> {
     opening: R,
     /// Bytes sealed in this epoch, which has far fewer than 2^32.
     sealed: u32,
+    /// The first counter that is too high for this epoch.
+    end: u64,
     /// When this epoch began.
     since: Instant,
     /// The most plaintext that this side announced to open in one record.
@@ -158,7 +160,7 @@ impl<A: Aead, R: Receive<A>> Session<A, R> {
         };
         let max_opened = NonZeroU16::new(keys.own.max_record).unwrap_or(NonZeroU16::MIN);
         let (sealing, opening) = (Direction::new(sealing.duplicate()), R::start(opening.duplicate()));
-        Self { sealing, opening, sealed: 0, since: now, max_opened }
+        Self { sealing, opening, sealed: 0, end: EPOCH_RECORDS, since: now, max_opened }
     }
 
     /// Seals the `len` bytes of plaintext at [`HEADER_LEN`] of `buf` and returns the record's
@@ -175,6 +177,7 @@ impl<A: Aead, R: Receive<A>> Session<A, R> {
         if self.is_worn(now) {
             self.sealing = self.sealing.next().ok_or(SealError::Exhausted)?;
             self.sealed = 0;
+            self.end = self.sealing.header().counter.saturating_add(EPOCH_RECORDS);
             self.since = now;
         }
         let header = self.sealing.header();
@@ -189,7 +192,7 @@ impl<A: Aead, R: Receive<A>> Session<A, R> {
 
     /// Whether the keys must change before the next record is sealed.
     fn is_worn(&self, now: Instant) -> bool {
-        self.sealing.header().counter >= EPOCH_RECORDS
+        self.sealing.header().counter >= self.end
             || u64::from(self.sealed) >= EPOCH_BYTES
             || now.since(self.since) >= EPOCH_TIME
     }
@@ -205,7 +208,7 @@ impl<A: Aead, R: Receive<A>> Session<A, R> {
         let header = Header::parse(&mut Reader::new(head)).map_err(|_| Discard::Malformed)?;
         let most = self.max_opened.get().into();
         let len = sealed.len().checked_sub(TAG_LEN).filter(|len| *len <= most).ok_or(Discard::Malformed)?;
-        if header.counter >= COUNTER_END {
+        if !is_possible(header) {
             return Err(Discard::Epoch); // the peer should have changed keys long ago (protocol 8.3)
         }
         self.opening.open(now, Arrived { header, head, sealed })?;

@@ -10,7 +10,7 @@ use crate::wire::{HEADER_LEN, Header};
 
 use super::Discard;
 use super::direction::Direction;
-use super::replay::{Fresh, WORDS, Window};
+use super::replay::{WORDS, Window};
 
 /// How long records of the previous epoch are still taken after the next one has begun.
 pub const PREVIOUS_TIME: Duration = Duration::from_secs(30);
@@ -68,11 +68,9 @@ impl<A: Aead> Receive<A> for Ordered<A> {
         let (header, expected) = (record.header, self.next());
         if header == expected {
             record.open(&self.0.aead)?;
-        } else if header.epoch == expected.epoch {
-            return Err(Discard::Order);
-        } else if header.epoch != expected.epoch.saturating_add(1) {
+        } else if header.epoch != expected.epoch && header.epoch != expected.epoch.saturating_add(1) {
             return Err(Discard::Epoch);
-        } else if header.counter != 0 {
+        } else if header.counter != expected.counter {
             return Err(Discard::Order);
         } else {
             let next = self.0.next().ok_or(Discard::Epoch)?;
@@ -88,6 +86,7 @@ impl<A: Aead> Receive<A> for Ordered<A> {
 /// session lives on.
 pub struct Datagrams<A> {
     current: Direction<A>,
+    /// Of both epochs: no two records have the same counter.
     seen: Window<WORDS>,
     previous: Option<Previous<A>>,
     /// Forged records since the current epoch began.
@@ -97,7 +96,6 @@ pub struct Datagrams<A> {
 /// What is kept of the epoch before: not the secret, from which all later keys follow.
 struct Previous<A> {
     aead: A,
-    seen: Window<WORDS>,
     until: Instant,
 }
 
@@ -135,16 +133,16 @@ impl<A: Aead> Datagrams<A> {
             fresh.commit();
         } else if epoch == newest.saturating_add(1) {
             // Its first record may be lost: any of them begins the epoch.
+            let fresh = self.seen.check(counter).map_err(|_| Discard::Replayed)?;
             let next = self.current.next().ok_or(Discard::Epoch)?;
             record.open(&next.aead)?;
+            fresh.commit();
             let Direction { aead, .. } = core::mem::replace(&mut self.current, next);
-            let seen = core::mem::replace(&mut self.seen, Window::EMPTY);
-            self.previous = Some(Previous { aead, seen, until: now + PREVIOUS_TIME });
+            self.previous = Some(Previous { aead, until: now + PREVIOUS_TIME });
             self.forged = 0;
-            self.seen.check(counter).map(Fresh::commit).map_err(|_| Discard::Replayed)?;
         } else if epoch.saturating_add(1) == newest {
-            let previous = self.previous.as_mut().ok_or(Discard::Epoch)?;
-            let fresh = previous.seen.check(counter).map_err(|_| Discard::Replayed)?;
+            let previous = self.previous.as_ref().ok_or(Discard::Epoch)?;
+            let fresh = self.seen.check(counter).map_err(|_| Discard::Replayed)?;
             record.open(&previous.aead)?;
             fresh.commit();
         } else {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// How many of an epoch's latest counters a receiver of datagrams tells apart; older ones are refused.
+/// How many of the latest counters a receiver of datagrams tells apart; older ones are refused.
 pub const WINDOW: u64 = 1024;
 
 const BITS: u64 = u64::BITS as u64;

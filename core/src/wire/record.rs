@@ -13,12 +13,12 @@ pub const MAX_PLAINTEXT: usize = 16_384;
 /// The longest record.
 pub const MAX_RECORD: usize = HEADER_LEN + MAX_PLAINTEXT + TAG_LEN;
 
-/// Which record this is: its epoch and its place in it.
+/// Which record this is: its epoch and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Number of key changes so far, 24 bits.
     pub epoch: u32,
-    /// Number of records sealed in this epoch before this one.
+    /// Number of records sealed in this direction before this one, in all epochs.
     pub counter: u64,
 }
 

@@ -39,24 +39,23 @@ static KEYS: LazyLock<[Keys; 2]> = LazyLock::new(|| keys([Params::default(); 2])
 struct Model {
     newest: u32,
     seen: BTreeSet<u64>,
-    previous: Option<(BTreeSet<u64>, Instant)>,
+    /// Until when the epoch before is taken.
+    previous: Option<Instant>,
 }
 
 impl Model {
     /// Whether a record opens now.
     fn take(&mut self, now: Instant, Header { epoch, counter }: Header) -> bool {
-        self.previous.take_if(|(_, until)| now >= *until);
-        if epoch == self.newest + 1 {
-            self.previous = Some((core::mem::take(&mut self.seen), now + PREVIOUS_TIME));
-            self.newest = epoch;
+        self.previous.take_if(|until| now >= *until);
+        let is_previous = epoch + 1 == self.newest && self.previous.is_some();
+        let is_old = self.seen.last().is_some_and(|top| counter + WINDOW <= *top);
+        if is_old || !(is_previous || epoch == self.newest || epoch == self.newest + 1) || !self.seen.insert(counter) {
+            return false;
         }
-        let seen = match &mut self.previous {
-            _ if epoch == self.newest => &mut self.seen,
-            Some((seen, _)) if epoch + 1 == self.newest => seen,
-            _ => return false,
-        };
-        let is_old = seen.last().is_some_and(|top| counter + WINDOW <= *top);
-        !is_old && seen.insert(counter)
+        if epoch > self.newest {
+            (self.newest, self.previous) = (epoch, Some(now + PREVIOUS_TIME));
+        }
+        true
     }
 }
 
@@ -71,8 +70,7 @@ pub fn check(Steps(steps): &Steps<Step<'_>>) {
         let mut record = [&[0; HEADER_LEN][..], text, &[0; TAG_LEN]].concat();
         device.seal(now, &mut record, text.len()).expect("short");
         // Keys may have changed before it was sealed.
-        let after = device.next_sealed();
-        let header = if after.epoch == header.epoch { header } else { Header { epoch: after.epoch, counter: 0 } };
+        let header = Header { epoch: device.next_sealed().epoch, ..header };
         sent.push((record, header, text));
     };
     for step in steps {

@@ -87,15 +87,6 @@ impl World {
                 let end = &mut self.ends[usize::from(host)];
                 match usize::from(n) % end.coming.len().max(1) {
                     0 => end.refuses(now, end.last.clone()),
-                    later if end.begins_next_epoch(&end.coming[later].0) => {
-                        // The one record that opens although others are missing (protocol 8.2): what
-                        // the relay held back of the epoch before is lost for good.
-                        let lost: Vec<_> = end.coming.drain(..later).collect();
-                        end.deliver(now);
-                        for (record, _) in lost {
-                            end.refuses(now, record);
-                        }
-                    }
                     later => end.refuses(now, end.coming[later].0.clone()),
                 }
             }
@@ -134,7 +125,8 @@ impl World {
             return;
         };
         let after = session.next_sealed();
-        assert!((after.epoch, after.counter) > (before.epoch, before.counter), "no number is used twice");
+        assert!(after.counter == before.counter + 1, "each number is used once");
+        assert!(after.epoch == before.epoch || after.epoch == before.epoch + 1, "no epoch is left out");
         assert!(len == record.len() && len <= MAX_RECORD);
         assert!(text.len() < 8 || record[HEADER_LEN..][..text.len()] != text, "a record shows its text");
         if text.len() <= MOST.into() {
@@ -164,14 +156,10 @@ impl End {
         assert_eq!(self.session.open(now, &mut record), Ok(&text[..]));
     }
 
-    /// Whether this is the first record of the epoch after the present one.
-    fn begins_next_epoch(&self, record: &[u8]) -> bool {
-        let next = Header { epoch: self.session.next_opened().epoch + 1, counter: 0 };
-        Header::parse(&mut Reader::new(record)) == Ok(next)
-    }
-
     fn may_be_next(&self, record: &[u8]) -> bool {
-        self.begins_next_epoch(record) || Header::parse(&mut Reader::new(record)) == Ok(self.session.next_opened())
+        let next = self.session.next_opened();
+        let next_epoch = Header { epoch: next.epoch + 1, ..next };
+        Header::parse(&mut Reader::new(record)).is_ok_and(|header| header == next || header == next_epoch)
     }
 
     /// The next record arrives changed, and after that as it was.

@@ -70,34 +70,29 @@ impl Pair {
         Ok(())
     }
 
-    /// To where the next record is of this epoch and counter. The first of an epoch is next when the one before is over.
+    /// To where the next record is of this epoch and counter: one record in each epoch before, the rest in this one.
     fn bring(&mut self, epoch: u32, counter: u64) -> Result<(), Refusal> {
-        if epoch > FARTHEST || counter > EPOCH_RECORDS {
+        let sealed_in_it = counter.checked_sub(epoch.into()).ok_or(Refusal::Unsupported)?;
+        if epoch > FARTHEST || sealed_in_it > EPOCH_RECORDS {
             return Err(Refusal::Unsupported);
         }
-        let last = if counter == 0 { epoch.saturating_sub(1) } else { epoch };
-        while self.from.next_sealed().epoch < last {
-            self.now = self.now + EPOCH_TIME;
+        for _ in 0..epoch {
             self.pass(0)?;
-        }
-        while counter > 0 && self.from.next_sealed().counter < counter {
-            self.pass(0)?;
-        }
-        if epoch > last {
-            if self.from.next_sealed().counter == 0 {
-                self.pass(0)?;
-            }
             self.now = self.now + EPOCH_TIME;
+        }
+        while self.from.next_sealed().counter < counter {
+            self.pass(0)?;
         }
         Ok(())
     }
 }
 
 pub(super) fn seal(input: &Input<'_>) -> Answer {
-    let (epoch, counter) = (input.number("epoch")?, input.number("counter")?);
+    let (epoch, counter): (u32, u64) = (input.number("epoch")?, input.number("counter")?);
     let text = input.bytes("plaintext")?;
     let mut buf = [&[0; HEADER_LEN], &text[..], &[0; TAG_LEN]].concat();
-    if counter >= EPOCH_RECORDS {
+    let sealed_in_it = counter.checked_sub(epoch.into());
+    if sealed_in_it.is_none_or(|sealed| sealed >= EPOCH_RECORDS) {
         seal_by_hand(input, Header { epoch, counter }, &mut buf)?;
     } else {
         let mut pair = Pair::new(input, MAX_PLAINTEXT as u16)?;
@@ -108,7 +103,7 @@ pub(super) fn seal(input: &Input<'_>) -> Answer {
     Ok(object(json!({ "record": hex::encode(&buf) })))
 }
 
-/// Counters that a session never reaches: the same steps by hand.
+/// Counters that a session does not reach, or not in this epoch: the same steps by hand.
 fn seal_by_hand(input: &Input<'_>, header: Header, buf: &mut [u8]) -> Result<(), Refusal> {
     let secret = secret_at(input)?;
     let prefix = expand_into::<16>(&secret, "nonce", b"");
@@ -136,7 +131,11 @@ pub(super) fn read(input: &Input<'_>) -> Answer {
 
 fn opened(input: &Input<'_>) -> Result<(Vec<u8>, Header), Refusal> {
     let mut pair = Pair::new(input, input.number("max_record")?)?;
-    pair.bring(input.number("epoch")?, input.number("counter")?)?;
+    let expected = Header { epoch: input.number("epoch")?, counter: input.number("counter")? };
+    pair.bring(expected.epoch, expected.counter)?;
+    if pair.to.next_opened() != expected {
+        return Err(Refusal::Unsupported);
+    }
     let mut record = input.bytes("record")?;
     let starts = record.first() == Some(&RECORD_TYPE);
     let plaintext = pair.to.open(pair.now, &mut record).map(<[u8]>::to_vec);
@@ -155,9 +154,10 @@ fn opened(input: &Input<'_>) -> Result<(Vec<u8>, Header), Refusal> {
 
 /// Seals as many records and bytes in an epoch as the question says, and looks at the next one.
 pub(super) fn next(input: &Input<'_>) -> Answer {
-    let (epoch, counter): (u32, u64) = (input.number("epoch")?, input.number("counter")?);
+    let (epoch, first, counter): (u32, u64, u64) =
+        (input.number("epoch")?, input.number("first")?, input.number("counter")?);
     let (bytes, age): (u64, u64) = (input.number("bytes")?, input.number("age")?);
-    if epoch > FARTHEST || (epoch > 0 && counter == 0) {
+    if epoch > FARTHEST || (epoch > 0 && counter == first) {
         return Err(Refusal::Unsupported);
     }
     let keys = Keys::from_secrets([Secret::new([1; 32]), Secret::new([2; 32])], Params::default(), Params::default());
@@ -169,12 +169,16 @@ pub(super) fn next(input: &Input<'_>) -> Answer {
         let head = buf.first_chunk::<HEADER_LEN>().ok_or(Refusal::Unsupported)?;
         Header::parse(&mut homing_core::wire::Reader::new(head)).map_err(|_| Refusal::Unsupported)
     };
-    for _ in 0..epoch {
-        seal(now, 0)?;
+    let mut before = first;
+    for left in (1..=u64::from(epoch)).rev() {
+        for _ in 0..before.div_ceil(left) {
+            seal(now, 0)?;
+        }
+        before -= before.div_ceil(left);
         now = now + EPOCH_TIME;
     }
     let mut left = bytes;
-    for sealed in 0..counter {
+    for sealed in first..counter {
         let len = left.div_ceil(counter - sealed);
         let header = seal(now, len.saturating_sub(OVERHEAD))?;
         if header != (Header { epoch, counter: sealed }) {

@@ -1,7 +1,5 @@
 //! Records, their keys, and when these change.
 
-use serde_json::{Map, Value, json};
-
 use super::{Entry, File, Made, outputs_of};
 use crate::runner::{Case, Expected};
 
@@ -50,17 +48,16 @@ pub(super) fn rekey_cases(file: &File) -> Made {
 
 /// Where a sender goes on. It may always change its keys earlier than it has to.
 fn of_move(vector: &Entry<'_>) -> Result<Case, String> {
-    const INPUTS: [&str; 4] = ["epoch", "counter", "bytes", "age"];
+    const INPUTS: [&str; 5] = ["epoch", "first", "counter", "bytes", "age"];
     if vector.json.get("error").is_some() {
         return vector.refused("record.next", &INPUTS);
     }
     let mut choices = vec![vector.pick(&["next_epoch", "next_counter"])?];
     let epoch = vector.value("epoch")?.as_u64().unwrap_or_default();
     if vector.value("next_epoch")? == epoch {
-        choices.push(Map::from_iter([
-            ("next_epoch".to_owned(), json!(epoch.saturating_add(1))),
-            ("next_counter".to_owned(), Value::from("0")),
-        ]));
+        let mut earlier = vector.pick(&["next_counter"])?;
+        earlier.insert("next_epoch".into(), epoch.saturating_add(1).into());
+        choices.push(earlier);
     }
     Ok(vector.ask("record.next", vector.pick(&INPUTS)?, Expected::OneOf(choices)))
 }
