@@ -1,0 +1,67 @@
+//! Both ends of a link's connection: TCP, TLS, and the WebSocket handshake, under one deadline.
+
+use std::io;
+
+use async_net::{TcpStream, resolve};
+use async_tungstenite::WebSocketStream;
+use async_tungstenite::tungstenite::protocol::WebSocketConfig;
+use homing_driver::relay::{ClientTls, DIAL_TIMEOUT, DialError, RelayUrl, ServerTls, attempts, prepare, upgrade};
+
+use crate::runtime::timeout;
+use crate::socket::Io;
+use crate::tls;
+
+/// A link's WebSocket on smol.
+pub type Socket = WebSocketStream<Io>;
+
+/// Opens a link's WebSocket to the relay.
+///
+/// # Errors
+/// [`DialError`], each kind with what to do about it.
+pub async fn dial(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
+    match timeout(DIAL_TIMEOUT, dial_steps(url, tls, config)).await {
+        Some(result) => result,
+        None => Err(DialError::timeout(url)),
+    }
+}
+
+async fn dial_steps(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
+    let tcp = connect(url).await.map_err(|error| DialError::unreachable(url, error))?;
+    prepare(&tcp).map_err(|error| DialError::unreachable(url, error))?;
+    let io = if url.is_plain() { Io::Plain(tcp) } else { encrypt(url, tls, tcp).await? };
+    upgrade(url, io, config).await
+}
+
+async fn connect(url: &RelayUrl) -> io::Result<TcpStream> {
+    let mut last = io::ErrorKind::NotFound.into();
+    for attempt in attempts(resolve((url.host(), url.port())).await?)? {
+        match timeout(attempt.limit, TcpStream::connect(attempt.address)).await {
+            Some(Ok(tcp)) => return Ok(tcp),
+            Some(Err(error)) => last = error,
+            None => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
+}
+
+/// Encrypts a connection to the relay.
+///
+/// # Errors
+/// [`DialError`] where the relay's certificate is refused, or nobody is trusted here.
+pub async fn encrypt(url: &RelayUrl, tls: &ClientTls, tcp: TcpStream) -> Result<Io, DialError> {
+    let config = tls.config()?;
+    tls::connect(config, url.host(), tcp).await.map_err(|error| DialError::tls(url, error))
+}
+
+/// Takes a connection from a listener: prepares it, and encrypts it where this end shows a
+/// certificate. Takes as long as the other end does, so give it a deadline.
+///
+/// # Errors
+/// Where the connection is gone, or TLS fails.
+pub async fn accept(tcp: TcpStream, tls: Option<&ServerTls>) -> io::Result<Io> {
+    prepare(&tcp)?;
+    match tls {
+        Some(tls) => tls::accept(tls.config(), tcp).await,
+        None => Ok(Io::Plain(tcp)),
+    }
+}
