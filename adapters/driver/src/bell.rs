@@ -71,6 +71,10 @@ impl<C> Bell<C> {
         core::mem::take(&mut inner.commands)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     fn tell(&self, rung: Rung) {
         let mut inner = self.lock();
         if inner.closed {

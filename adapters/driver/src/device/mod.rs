@@ -1,6 +1,8 @@
 //! A device's end of a link: dial, handshake, one conversation.
 
 mod opener;
+mod opening;
+mod profile;
 mod running;
 mod side;
 
@@ -20,6 +22,8 @@ use crate::pulse::Pulse;
 
 pub use crate::kept::Kept;
 pub use opener::Opener;
+pub use opening::Opening;
+pub use profile::{HostRecord, Profile};
 
 use running::{Device, Phase, split};
 

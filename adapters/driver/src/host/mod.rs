@@ -2,6 +2,7 @@
 
 mod channels;
 mod gate;
+mod registry;
 mod session;
 mod sessions;
 mod slot;
@@ -24,6 +25,7 @@ use crate::pipe::Pipe;
 use crate::pulse::Pulse;
 
 pub use gate::{Gate, Known, PairRequest, Registration, Welcome};
+pub use registry::{DeviceId, DeviceRecord, HostKeys, InviteError, Registry};
 pub(crate) use session::Command;
 pub use session::{Registrar, Session};
 pub use sessions::{DeviceKey, Sessions};

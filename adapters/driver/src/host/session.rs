@@ -57,6 +57,10 @@ impl Registrar {
         let _ = self.bell.command(Command::Probe);
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        self.bell.is_closed()
+    }
+
     /// Ends the link.
     pub fn leave(&self) {
         let _ = self.bell.command(Command::Leave);
