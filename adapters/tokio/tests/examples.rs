@@ -1,0 +1,25 @@
+//! The examples, run and held to what they do.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+#[path = "../examples/tokio_echo.rs"]
+mod tokio_echo;
+
+use core::time::Duration;
+
+/// More than any window holds at first.
+fn long() -> Vec<u8> {
+    (0..1_000_000_u32).map(|place| (place.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_pairs_and_comes_back_to_an_echo() {
+    let long = long();
+    let run = tokio_echo::run([b"hello", &long]);
+    let heard = tokio::time::timeout(Duration::from_secs(60), run).await.unwrap();
+    assert!(heard == [b"hello".to_vec(), long]);
+}
+
+#[test]
+fn the_example_runs_as_a_program() {
+    tokio_echo::main();
+}
