@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::io;
 use std::path::PathBuf;
 
-use homing_tokio::TlsError;
+use homing_driver::relay::TlsError;
 
 use crate::hub::Tap;
 

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use bytes::Bytes;
-use homing_tokio::{MAX_AUTHORITY, PATH, SUBPROTOCOL};
+use homing_driver::relay::{MAX_AUTHORITY, PATH, SUBPROTOCOL};
 use http_body_util::Full;
 use hyper::header::{
     CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,

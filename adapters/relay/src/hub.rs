@@ -17,10 +17,10 @@ use homing_core::relay::{self, ChannelSlot, Counters, Handled, LinkId, LinkSlot,
 use homing_core::wire::Writer;
 use rand_core::UnwrapErr;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
 use crate::config::{Admission, RelayConfig};
 use crate::outbox::{Outbox, Piece, Pool};
+use crate::runtime::Runtime;
 
 /// First byte of a message that closes a channel.
 const CLOSED: u8 = 0x8d;
@@ -299,7 +299,7 @@ impl Hub {
     }
 
     /// Rings the switch's alarms, for ever.
-    pub(crate) async fn keep_time(&self) {
+    pub(crate) async fn keep_time<R: Runtime>(&self) {
         loop {
             let next = self.with(|state, now| {
                 let State { switch, outlets, armed, .. } = state;
@@ -309,7 +309,7 @@ impl Hub {
                 armed.map(|at| at.since(now))
             });
             tokio::select! {
-                () = sleep(next.unwrap_or(LONG_TICK).clamp(TICK, LONG_TICK)) => {}
+                () = R::sleep(next.unwrap_or(LONG_TICK).clamp(TICK, LONG_TICK)) => {}
                 () = self.sooner.notified() => {}
             }
         }

@@ -3,6 +3,10 @@
 //! It puts sockets under [`homing_core::relay`], which decides; nothing here knows a handshake, a
 //! session or a stream.
 //!
+//! It runs on tokio, and with the feature `smol` on smol: [`Relay`] and `SmolRelay` are one [`Server`] with the sockets,
+//! timers and tasks of a [`Runtime`]. Either offers all that there is: links, TLS from files, `/healthz` and `/version`,
+//! counts, draining. What the program `homing relay` adds, its control socket, signals and settings, is on tokio.
+//!
 //! ```no_run
 //! use homing_relay::{Admission, Relay, RelayConfig};
 //! # async fn start() -> Result<(), homing_relay::RelayError> {
@@ -20,11 +24,29 @@ mod frame;
 mod http;
 mod hub;
 mod link;
+#[cfg(feature = "smol")]
+mod on_smol;
+#[cfg(feature = "tokio")]
+mod on_tokio;
 mod outbox;
+mod runtime;
 mod server;
 mod status;
 
 pub use config::{Admission, DRAIN_TIME, RelayConfig, RelayError, TlsFiles};
 pub use hub::{Seen, Tap};
-pub use server::{Relay, RelayHandle};
+#[cfg(feature = "smol")]
+pub use on_smol::{Smol, SmolIo};
+#[cfg(feature = "tokio")]
+pub use on_tokio::Tokio;
+pub use runtime::Runtime;
+pub use server::{RelayHandle, Server};
 pub use status::Status;
+
+/// A relay on tokio.
+#[cfg(feature = "tokio")]
+pub type Relay = Server<Tokio>;
+
+/// A relay on smol.
+#[cfg(feature = "smol")]
+pub type SmolRelay = Server<Smol>;

@@ -11,17 +11,17 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use homing_core::hop::MAX_MESSAGE;
 use homing_core::relay::LinkId;
-use homing_tokio::Io;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::frame::{Decoder, Fault, Incoming};
 use crate::hub::{DRAINING, Hub, Outlet};
 use crate::outbox::{Ending, OVERFLOW, Piece};
+use crate::runtime::Runtime;
 
 /// A socket that takes no byte for so long is given up.
 const STALL: Duration = Duration::from_secs(30);
@@ -57,8 +57,8 @@ enum Heard {
     End(u16),
 }
 
-struct Link {
-    io: Io,
+struct Link<R: Runtime> {
+    io: R::Io,
     hub: Arc<Hub>,
     id: LinkId,
     outlet: Arc<Outlet>,
@@ -76,7 +76,7 @@ struct Link {
     unflushed: bool,
     /// When the socket last took a byte.
     progress: Instant,
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Option<Pin<Box<R::Sleep>>>,
     /// Whether the link is ending: nothing that the peer says counts any more.
     leaving: bool,
     /// Whether the close frame has been handed over.
@@ -84,9 +84,9 @@ struct Link {
 }
 
 /// Serves a link until either side ends it. `early` is what was read behind the upgrade request.
-pub(crate) async fn run(io: Io, early: Bytes, name: &str, hub: Arc<Hub>) {
+pub(crate) async fn run<R: Runtime>(io: R::Io, early: Bytes, name: &str, hub: Arc<Hub>) {
     let Some((id, outlet)) = hub.attach(name) else { return };
-    let mut link = Link {
+    let mut link = Link::<R> {
         io,
         hub,
         id,
@@ -114,13 +114,13 @@ pub(crate) async fn run(io: Io, early: Bytes, name: &str, hub: Arc<Hub>) {
     // `Drop` tells the switch.
 }
 
-impl Drop for Link {
+impl<R: Runtime> Drop for Link<R> {
     fn drop(&mut self) {
         self.hub.detach(self.id);
     }
 }
 
-impl Link {
+impl<R: Runtime> Link<R> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // While this runs nobody needs to wake it.
         self.outlet.lock().set_waker(None);
@@ -163,7 +163,7 @@ impl Link {
     fn leave(&mut self, limit: Duration) {
         if !self.leaving {
             self.leaving = true;
-            self.alarm = Some(Box::pin(sleep_until(Instant::now() + limit)));
+            self.alarm = Some(Box::pin(R::sleep(limit)));
         }
     }
 
@@ -297,7 +297,7 @@ impl Link {
         outbox.take(&mut self.writing, BATCH);
         if outbox.ending() == Ending::Said && !self.said_goodbye {
             self.said_goodbye = true;
-            self.alarm = Some(Box::pin(sleep_until(Instant::now() + FAREWELL)));
+            self.alarm = Some(Box::pin(R::sleep(FAREWELL)));
         }
         if self.writing.is_empty() {
             outbox.set_waker(Some(cx.waker().clone()));
@@ -328,7 +328,7 @@ impl Link {
             let waits = !self.writing.is_empty() || self.unflushed || self.leaving;
             if self.alarm.is_none() && waits {
                 self.progress = self.progress.max(Instant::now());
-                self.alarm = Some(Box::pin(sleep_until(self.progress + STALL)));
+                self.alarm = Some(Box::pin(R::sleep(STALL.saturating_sub(self.progress.elapsed()))));
             }
             let Some(alarm) = &mut self.alarm else { return Poll::Pending };
             ready!(alarm.as_mut().poll(cx));
@@ -338,7 +338,7 @@ impl Link {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             } else {
                 // It took something in the meantime.
-                alarm.as_mut().reset(self.progress + STALL);
+                *alarm = Box::pin(R::sleep(STALL.saturating_sub(self.progress.elapsed())));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The listener: accepts connections, answers their HTTP, and turns upgrades into links.
 
+use core::fmt;
 use core::future::ready;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -7,16 +8,14 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use homing_tokio::{Io, ServerTls, TlsError, accept};
+use homing_driver::relay::{ServerTls, TlsError};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{self, OnUpgrade};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,6 +23,7 @@ use crate::config::{RelayConfig, RelayError};
 use crate::http::{Never, Opening, Surface};
 use crate::hub::Hub;
 use crate::link;
+use crate::runtime::{Runtime, Timer, timeout};
 use crate::status::Status;
 
 /// How long a TLS handshake may take, and then a request's head.
@@ -35,10 +35,9 @@ const HEAD: usize = 8 * 1024;
 /// How long links may take to end once the relay ends them.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// A relay that has its socket and waits to run.
-#[derive(Debug)]
-pub struct Relay {
-    listener: TcpListener,
+/// A relay that has its socket and waits to run, on any runtime.
+pub struct Server<R: Runtime> {
+    listener: R::Listener,
     shared: Arc<Shared>,
 }
 
@@ -61,7 +60,13 @@ struct Shared {
     drain: Duration,
 }
 
-impl Relay {
+impl<R: Runtime> fmt::Debug for Server<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl<R: Runtime> Server<R> {
     /// Takes the socket and reads the certificate.
     ///
     /// # Errors
@@ -73,9 +78,9 @@ impl Relay {
             None => None,
         };
         let failed = |error| RelayError::Listen { listen: config.listen, error };
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let listener = R::listen(config.listen).await.map_err(failed)?;
         let shared = Arc::new(Shared {
-            listen: listener.local_addr().map_err(failed)?,
+            listen: R::address(&listener).map_err(failed)?,
             hub: Arc::new(Hub::new(&config)),
             surface: Surface { names: config.names, tls: tls.is_some() },
             tls,
@@ -108,19 +113,19 @@ impl Relay {
         let stop_on_drop = StopOnDrop(&shared);
         tokio::select! {
             () = shutdown => {}
-            () = accept_all(listener, &shared) => {}
-            () = shared.hub.keep_time() => {}
+            () = accept_all::<R>(listener, &shared) => {}
+            () = shared.hub.keep_time::<R>() => {}
         }
         // The socket is closed by now: another relay may take the address while this one drains.
         shared.refuse_new();
         shared.hub.drain();
         tokio::select! {
             () = shared.tasks.wait() => {}
-            () = sleep(shared.drain) => tracing::info!(links = shared.tasks.len(), "ending the links that have stayed"),
-            () = shared.hub.keep_time() => {}
+            () = R::sleep(shared.drain) => tracing::info!(links = shared.tasks.len(), "ending the links that have stayed"),
+            () = shared.hub.keep_time::<R>() => {}
         }
         drop(stop_on_drop);
-        if timeout(LEAVE, shared.tasks.wait()).await.is_err() {
+        if timeout::<R, _>(LEAVE, shared.tasks.wait()).await.is_none() {
             tracing::warn!(links = shared.tasks.len(), "links did not end in time");
         }
     }
@@ -176,21 +181,21 @@ impl RelayHandle {
 }
 
 /// Accepts for ever: no error of a single connection, and no lack of descriptors, ends a relay.
-async fn accept_all(listener: TcpListener, shared: &Arc<Shared>) {
+async fn accept_all<R: Runtime>(listener: R::Listener, shared: &Arc<Shared>) {
     let mut pause = Duration::from_millis(5);
     loop {
-        match listener.accept().await {
-            Ok((tcp, _)) => {
+        match R::next(&listener).await {
+            Ok(tcp) => {
                 pause = Duration::from_millis(5);
                 // Without room even the question costs too much to hear.
                 if let Ok(permit) = shared.handshakes.clone().try_acquire_owned() {
-                    shared.tasks.spawn(serve(shared.clone(), tcp, permit));
+                    R::spawn(shared.tasks.track_future(serve::<R>(shared.clone(), tcp, permit)));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections; trying again");
-                sleep(pause).await;
+                R::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }
         }
@@ -203,31 +208,31 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// What came of a connection that is to be a link.
-struct Upgraded {
-    io: Io,
+struct Upgraded<R: Runtime> {
+    io: R::Io,
     early: Bytes,
     opening: Opening,
     /// Its place among the links.
     place: OwnedSemaphorePermit,
 }
 
-async fn serve(shared: Arc<Shared>, tcp: TcpStream, permit: OwnedSemaphorePermit) {
+async fn serve<R: Runtime>(shared: Arc<Shared>, tcp: R::Tcp, permit: OwnedSemaphorePermit) {
     // Boxed, so that a link's task does not keep the room that its beginning took.
-    let upgrading = Box::pin(shared.stop.run_until_cancelled(upgrade(&shared, tcp)));
+    let upgrading = Box::pin(shared.stop.run_until_cancelled(upgrade::<R>(&shared, tcp)));
     let Some(Some(Upgraded { io, early, opening, place })) = upgrading.await else { return };
     drop(permit);
     let hub = shared.hub.clone();
     drop(shared);
-    link::run(io, early, &opening.name, hub).await;
+    link::run::<R>(io, early, &opening.name, hub).await;
     drop(place);
 }
 
-async fn upgrade(shared: &Shared, tcp: TcpStream) -> Option<Upgraded> {
-    let io = timeout(HANDSHAKE, accept(tcp, shared.tls.as_ref())).await.ok()?.ok()?;
-    timeout(HTTP, speak_http(shared, io)).await.ok()?
+async fn upgrade<R: Runtime>(shared: &Shared, tcp: R::Tcp) -> Option<Upgraded<R>> {
+    let io = timeout::<R, _>(HANDSHAKE, R::accept(tcp, shared.tls.as_ref())).await?.ok()?;
+    timeout::<R, _>(HTTP, speak_http::<R>(shared, io)).await?
 }
 
-async fn speak_http(shared: &Shared, io: Io) -> Option<Upgraded> {
+async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io) -> Option<Upgraded<R>> {
     let agreed: Mutex<Option<(OnUpgrade, Opening, OwnedSemaphorePermit)>> = Mutex::new(None);
     let service = service_fn(|mut request: Request<Incoming>| {
         let place = shared.links.clone().try_acquire_owned();
@@ -239,7 +244,7 @@ async fn speak_http(shared: &Shared, io: Io) -> Option<Upgraded> {
         ready(Ok::<Response<_>, Never>(answer))
     });
     let served = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(Timer::<R>::new())
         .header_read_timeout(HANDSHAKE)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(io), service)
@@ -249,6 +254,6 @@ async fn speak_http(shared: &Shared, io: Io) -> Option<Upgraded> {
         tracing::debug!(%error, "connection ended before it was a link");
     }
     let (upgrade, opening, place) = agreed.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-    let parts = upgrade.await.ok()?.downcast::<TokioIo<Io>>().ok()?;
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<R::Io>>().ok()?;
     Some(Upgraded { io: parts.io.into_inner(), early: parts.read_buf, opening, place })
 }

@@ -1,0 +1,45 @@
+//! A relay on tokio.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+
+use homing_driver::relay::ServerTls;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::runtime::Runtime;
+
+/// tokio, with its I/O and time enabled. Relays are run inside it.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokio;
+
+impl Runtime for Tokio {
+    type Listener = TcpListener;
+    type Tcp = TcpStream;
+    type Io = homing_tokio::Io;
+    type Sleep = tokio::time::Sleep;
+
+    async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+        TcpListener::bind(address).await
+    }
+
+    fn address(listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    async fn next(listener: &TcpListener) -> io::Result<TcpStream> {
+        listener.accept().await.map(|(tcp, _)| tcp)
+    }
+
+    async fn accept(tcp: TcpStream, tls: Option<&ServerTls>) -> io::Result<homing_tokio::Io> {
+        homing_tokio::accept(tcp, tls).await
+    }
+
+    fn sleep(time: Duration) -> tokio::time::Sleep {
+        tokio::time::sleep(time)
+    }
+
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(task);
+    }
+}
