@@ -9,7 +9,7 @@ use arbitrary::Arbitrary;
 use homing_core::Instant;
 use homing_core::crypto::{Identity, PublicKey, Secret};
 use homing_core::hop::{
-    self, Capability, ChannelId, Code, DATA_HEADER_LEN, DEVICE_IDX, Dial, EARLY_CREDIT, Frame, MAX_MESSAGE, Register,
+    self, Capability, ChannelId, Code, DATA_HEADER_LEN, DEVICE_IDX, Dial, EARLY_CREDIT, Frame, Register,
     register_mac,
 };
 use homing_core::relay::{ChannelSlot, Config, Handled, LinkId, LinkSlot, Outbox, RouteSlot, Switch};
@@ -477,7 +477,7 @@ impl Run {
     }
 
     fn say(&mut self, link: LinkId, idx: u32, frame: &Frame<'_>) -> Option<Handled> {
-        let mut out = vec![0; MAX_MESSAGE];
+        let mut out = [0; 512];
         let mut w = Writer::new(&mut out);
         frame.emit(idx, &mut w).unwrap();
         let len = w.len();
