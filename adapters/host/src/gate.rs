@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::dialog::{Candidate, take_in};
-use crate::service::{self, Caller, Target};
+use crate::service::{self, Caller};
 use crate::shared::Shared;
 
 /// How long a stream may take to name its service.
@@ -53,6 +53,7 @@ impl Gate for LinkGate {
             *slot = Some(link);
         }
         drop(inner);
+        self.shared.arrivals.notify_waiters();
         if let Some(relay) = self.shared.relays.get(self.relay) {
             tracing::info!(relay = relay.authority(), "reachable through relay");
         }
@@ -173,7 +174,7 @@ async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
         return;
     }
     let Some(service) = shared.services.find(&name) else { return stream.abort(reset::UNKNOWN_SERVICE) };
-    if matches!(service.target(), Target::Tcp { .. } | Target::Unix { .. }) {
+    if service.is_raw() {
         // A raw service that breaks off must not look like one that ended.
         stream.abort_with(reset::UNREACHABLE);
     }

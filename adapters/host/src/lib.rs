@@ -27,7 +27,7 @@ pub use dialog::{PairDialog, PairError, PairEvent, PairOptions};
 pub use shared::{HostConfig, KEEP, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
 
 use registry::DeviceError;
-use service::{ExposeError, Services};
+use service::{ExposeError, Service, Services};
 use shared::Shared;
 
 /// A random part of one.
@@ -83,7 +83,16 @@ impl Host {
     ///
     /// # Errors
     /// [`HostError`]; nothing on disk was changed then, except for a state file that was made.
-    pub fn open(mut config: HostConfig) -> Result<Self, HostError> {
+    pub fn open(config: HostConfig) -> Result<Self, HostError> {
+        Self::open_with(config, [])
+    }
+
+    /// The same, with services of the program's own beside those of the configuration, such as an
+    /// app that is [called in this process](Service::in_process).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`HostError::Expose`] where two have the same name.
+    pub fn open_with(mut config: HostConfig, own: impl IntoIterator<Item = Service>) -> Result<Self, HostError> {
         // Two links to one relay would take the route from each other.
         let mut known = HashSet::new();
         config.relays.retain(|relay| known.insert(relay.clone()));
@@ -91,7 +100,8 @@ impl Host {
             return Err(HostError::NoRelay);
         }
         let lock = RoleLock::acquire(&config.data, "host")?;
-        let services = Services::new(config.exposed.iter().cloned())?;
+        let mut services = Services::new(config.exposed.iter().cloned())?;
+        own.into_iter().try_for_each(|service| services.add(service))?;
         let (vault, state) = registry::open_or_create(&config.data, &config.name)?;
         let listener = Listener::bind(&config.data, Role::Host)?;
         let shared = Shared::new(config, services, vault, state);
@@ -206,6 +216,17 @@ impl HostHandle {
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.shared.lock().registrars.iter().any(Option::is_some)
+    }
+
+    /// Waits until [`is_reachable`](Self::is_reachable).
+    pub async fn reachable(&self) {
+        loop {
+            let arrival = self.shared.arrivals.notified(); // made first: one that comes now counts
+            if self.is_reachable() {
+                return;
+            }
+            arrival.await;
+        }
     }
 
     /// Tells every device, and every relay, that the host is leaving.

@@ -15,7 +15,7 @@ use homing_local::clock::unix_now;
 use homing_local::hex;
 use homing_local::{StoreError, Vault};
 use homing_tokio::{ClientTls, RelayUrl};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use zeroize::Zeroizing;
 
 use crate::dialog::PairEvent;
@@ -55,6 +55,24 @@ pub struct HostConfig {
     pub keep: Duration,
 }
 
+impl HostConfig {
+    /// A host with its state in the directory `data`, this name, and one relay; it exposes nothing
+    /// yet, and has the defaults for everything else.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>, name: impl Into<String>, relay: RelayUrl) -> Self {
+        Self {
+            data: data.into(),
+            name: name.into(),
+            relays: vec![relay],
+            exposed: Vec::new(),
+            relay_key: None,
+            tls: ClientTls::system(),
+            suite: Suite::Hybrid,
+            keep: KEEP,
+        }
+    }
+}
+
 pub(crate) struct Shared {
     pub(crate) relays: Vec<RelayUrl>,
     pub(crate) relay_key: Option<Zeroizing<String>>,
@@ -67,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) route_id: RouteId,
     pub(crate) enabled: watch::Sender<bool>,
     pub(crate) sessions: Arc<Sessions>,
+    /// Rung when a relay has confirmed the route.
+    pub(crate) arrivals: Notify,
     pub(crate) keep: Duration,
     /// Pairings are taken in one after the other.
     pub(crate) pairing: tokio::sync::Mutex<()>,
@@ -108,6 +128,7 @@ impl Shared {
             route,
             enabled: watch::Sender::new(state.enabled),
             sessions: Arc::new(Sessions::new(config.keep)),
+            arrivals: Notify::new(),
             keep: config.keep,
             pairing: tokio::sync::Mutex::new(()),
             vault: Mutex::new(vault),

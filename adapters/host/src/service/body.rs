@@ -6,12 +6,14 @@ use core::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::app::{AppBody, Failure};
 use super::exchange::Exchange;
 
 /// The body of an answer.
 pub(super) enum Answer {
     Text(Option<Bytes>),
     Service(FromService),
+    App(AppBody),
 }
 
 /// A service's body; tells its exchange how it ended.
@@ -43,9 +45,9 @@ impl Drop for FromService {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Failure;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match self.get_mut() {
             Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Service(from) => {
@@ -56,8 +58,9 @@ impl Body for Answer {
                     Poll::Ready(Some(Ok(frame))) => frame.is_trailers(),
                     _ => false,
                 };
-                frame
+                frame.map_err(Into::into)
             }
+            Self::App(body) => Pin::new(body).poll_frame(cx),
         }
     }
 
@@ -65,6 +68,7 @@ impl Body for Answer {
         match self {
             Self::Text(text) => text.is_none(),
             Self::Service(from) => from.body.is_end_stream(),
+            Self::App(body) => body.is_end_stream(),
         }
     }
 
@@ -72,6 +76,7 @@ impl Body for Answer {
         match self {
             Self::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Self::Service(from) => from.body.size_hint(),
+            Self::App(body) => body.size_hint(),
         }
     }
 }

@@ -14,10 +14,19 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::ServiceError;
+use super::pool::Pool;
 use super::target::{ExposeError, Exposed, Target};
-use super::{Service, ServiceError};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A service behind a socket, with its connections.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) exposed: Exposed,
+    pub(super) connector: Connector,
+    pub(super) pool: Arc<Pool>,
+}
 
 /// What is needed besides the target to connect to it.
 #[derive(Clone)]
@@ -60,9 +69,9 @@ pub(super) enum Transport {
 }
 
 /// Connects to a service, waiting for at most 10 seconds.
-pub(super) async fn connect(service: &Service) -> Result<Transport, ServiceError> {
-    let name = || service.name().to_owned();
-    match tokio::time::timeout(CONNECT_TIMEOUT, dial(service.target(), &service.connector)).await {
+pub(super) async fn connect(service: &Remote) -> Result<Transport, ServiceError> {
+    let name = || service.exposed.name.clone();
+    match tokio::time::timeout(CONNECT_TIMEOUT, dial(&service.exposed.target, &service.connector)).await {
         Ok(Ok(transport)) => Ok(transport),
         Ok(Err(source)) if source.kind() == io::ErrorKind::TimedOut => Err(ServiceError::TimedOut { service: name() }),
         Ok(Err(source)) => Err(ServiceError::Unreachable { service: name(), source }),

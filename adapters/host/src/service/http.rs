@@ -12,11 +12,13 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::app::App;
 use super::body::Answer;
+use super::connect::Remote;
 use super::ending::{Ending, InOrder};
 use super::exchange::Exchange;
 use super::headers::{Identity, Unfit, clean_answer, clean_request, wanted_upgrade};
-use super::{Caller, Refusal, Service, ServiceError, Stream, upgrade};
+use super::{Caller, Place, Refusal, Service, ServiceError, Stream, upgrade};
 
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 200;
@@ -29,7 +31,9 @@ where
     G: Fn(&Method, &str) -> Result<(), Refusal> + Send + Sync,
 {
     let exchange = Exchange::default();
-    let door = Door { service, identity: Identity::new(caller), gate, exchange: exchange.clone() };
+    let in_order = InOrder::default();
+    let identity = Identity::new(caller);
+    let door = Door { service, caller, identity, gate, exchange: exchange.clone(), in_order: in_order.clone() };
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -40,12 +44,13 @@ where
         .auto_date_header(false);
     let answer = service_fn(|request| door.answer(request));
     {
-        let in_order = InOrder::default();
         let stream = Ending::new(stream, in_order.clone());
         let mut server = pin!(builder.serve_connection(TokioIo::new(stream), answer).with_upgrades());
         let served = poll_fn(|cx| {
             let server = server.as_mut().poll(cx);
-            exchange.drive(cx, &service.pool);
+            if let Place::Remote(remote) = &service.place {
+                exchange.drive(cx, &remote.pool);
+            }
             server
         });
         match served.await {
@@ -67,9 +72,11 @@ where
 /// Where the requests of one stream come in.
 struct Door<'s, G> {
     service: &'s Service,
+    caller: &'s Caller,
     identity: Identity,
     gate: G,
     exchange: Exchange,
+    in_order: InOrder,
 }
 
 impl<G> Door<'_, G>
@@ -84,10 +91,39 @@ where
         check_target(request.method(), request.uri())?;
         (self.gate)(request.method(), request.uri().path())?;
         let protocol = if request.version() == Version::HTTP_11 { wanted_upgrade(request.headers()) } else { None };
-        let device = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+        match &self.service.place {
+            Place::InProcess(app) => self.call(app, request, protocol).await,
+            Place::Remote(remote) => {
+                let device = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+                self.prepare(&mut request, protocol)?;
+                let answer = self.send(remote, request).await?;
+                self.receive(answer, device)
+            }
+        }
+    }
+
+    /// Asks an app in this process. Where it agrees to an upgrade, it takes the stream itself.
+    async fn call(
+        &self,
+        app: &App,
+        mut request: Request<Incoming>,
+        protocol: Option<HeaderValue>,
+    ) -> Result<Response<Answer>, Refusal> {
+        let may_switch = protocol.is_some();
         self.prepare(&mut request, protocol)?;
-        let answer = self.send(request).await?;
-        self.receive(answer, device)
+        if !may_switch {
+            request.extensions_mut().remove::<OnUpgrade>();
+        }
+        request.extensions_mut().insert(self.caller.clone());
+        let mut answer = app.call(request).await.map_err(|error| {
+            tracing::debug!(service = self.service.name(), %error, "an app failed");
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("service {} failed", self.service.name()))
+        })?;
+        if self.vet(&mut answer, may_switch)? {
+            self.in_order.set();
+            return Ok(answer.map(|_| Answer::empty()));
+        }
+        Ok(answer.map(Answer::App))
     }
 
     fn prepare(&self, request: &mut Request<Incoming>, protocol: Option<HeaderValue>) -> Result<(), Refusal> {
@@ -104,9 +140,9 @@ where
     }
 
     /// Sends a request on the first connection that takes it. One that may have left on the wire is never sent again.
-    async fn send(&self, mut request: Request<Incoming>) -> Result<Response<Incoming>, Refusal> {
+    async fn send(&self, remote: &Remote, mut request: Request<Incoming>) -> Result<Response<Incoming>, Refusal> {
         loop {
-            let mut upstream = self.service.pool.take(self.service).await.map_err(|error| self.not_reached(&error))?;
+            let mut upstream = remote.pool.take(remote).await.map_err(|error| self.not_reached(&error))?;
             let used = upstream.used;
             let answer = upstream.sender.try_send_request(request);
             self.exchange.begin(upstream);
@@ -126,18 +162,23 @@ where
 
     fn receive(&self, answer: Response<Incoming>, device: Option<OnUpgrade>) -> Result<Response<Answer>, Refusal> {
         let mut answer = answer;
-        let switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-        let keep_upgrade = switching || answer.status() == StatusCode::UPGRADE_REQUIRED;
-        if clean_answer(answer.headers_mut(), keep_upgrade).is_err() || (switching && device.is_none()) {
-            self.exchange.cancel();
-            return Err(self.broken());
-        }
-        *answer.version_mut() = Version::HTTP_11;
+        let switching = self.vet(&mut answer, device.is_some()).inspect_err(|_| self.exchange.cancel())?;
         if let (true, Some(device)) = (switching, device) {
             self.exchange.upgrade(device);
             return Ok(answer.map(|_| Answer::empty()));
         }
         Ok(answer.map(|body| Answer::service(body, self.exchange.clone())))
+    }
+
+    /// Makes an answer fit for the device; tells whether it changes the protocol.
+    fn vet<B>(&self, answer: &mut Response<B>, may_switch: bool) -> Result<bool, Refusal> {
+        let switching = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let keep_upgrade = switching || answer.status() == StatusCode::UPGRADE_REQUIRED;
+        if clean_answer(answer.headers_mut(), keep_upgrade).is_err() || (switching && !may_switch) {
+            return Err(self.broken());
+        }
+        *answer.version_mut() = Version::HTTP_11;
+        Ok(switching)
     }
 
     fn not_reached(&self, error: &ServiceError) -> Refusal {

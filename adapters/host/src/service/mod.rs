@@ -1,7 +1,8 @@
 //! The way from a tunnel stream to a local service. Who may come in is decided elsewhere.
 //!
 //! A stream of a `tcp` or `unix` service is copied byte for byte, half-closes included. A stream of an `http` service
-//! meets a real HTTP/1.1 server here and a pooled client towards the service. Everything one stream needs is polled by
+//! meets a real HTTP/1.1 server here and a pooled client towards the service, or an app in this process: see
+//! [`Service::in_process`]. Everything one stream needs is polled by
 //! the one future that [`serve`] returns: dropping it frees the stream and the service's connection at once.
 //!
 //! # What a service sees of a request
@@ -28,6 +29,7 @@
 //! tells the peer so with a reset. On an HTTP stream the end of input while an answer is under way means that the client
 //! has gone, as with most servers: the request is cancelled. No request that may have reached a service is sent twice.
 
+mod app;
 mod body;
 mod connect;
 mod ending;
@@ -43,10 +45,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use ::http::{HeaderValue, Method, StatusCode};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use target::{ExposeError, Exposed, Target};
+
+use app::App;
+use connect::Remote;
 
 /// A byte stream that can carry a service.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -100,10 +107,15 @@ pub enum ServiceError {
 /// One exposed service with its connections.
 #[derive(Debug)]
 pub struct Service {
-    exposed: Exposed,
+    name: String,
     authority: HeaderValue,
-    connector: connect::Connector,
-    pool: Arc<pool::Pool>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Remote(Remote),
+    InProcess(App),
 }
 
 impl Service {
@@ -126,25 +138,60 @@ impl Service {
 
     fn with_connector(exposed: Exposed, connector: connect::Connector) -> Self {
         let authority = headers::ascii(exposed.target.authority());
-        Self { exposed, authority, connector, pool: Arc::default() }
+        let name = exposed.name.clone();
+        Self { name, authority, place: Place::Remote(Remote { exposed, connector, pool: Arc::default() }) }
+    }
+
+    /// An HTTP service that is no process of its own and has no port: `app` is called for each
+    /// request, and finds who calls in its extensions, as a [`Caller`]. Its headers are those of any
+    /// service, with `localhost` for `Host`. A tower service, such as a router of axum, becomes such
+    /// an app by `hyper_util::service::TowerToHyperService`.
+    ///
+    /// An app that agrees to an upgrade has the stream from then on; dropping it there ends it in
+    /// order, as it does a socket.
+    ///
+    /// # Errors
+    ///
+    /// When the name is none: see [`Exposed::name`].
+    pub fn in_process<A, B>(name: &str, app: A) -> Result<Self, ExposeError>
+    where
+        A: hyper::service::Service<Request<Incoming>, Response = Response<B>> + Send + Sync + 'static,
+        A::Future: Send + 'static,
+        A::Error: Into<Box<dyn core::error::Error + Send + Sync>>,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn core::error::Error + Send + Sync>>,
+    {
+        let name = target::check_name(name)?.to_owned();
+        Ok(Self { name, authority: HeaderValue::from_static("localhost"), place: Place::InProcess(App::new(app)) })
     }
 
     /// The name devices ask for.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.exposed.name
+        &self.name
     }
 
-    /// Where the service lives.
+    /// Where the service lives; none where that is here.
     #[must_use]
-    pub const fn target(&self) -> &Target {
-        &self.exposed.target
+    pub const fn target(&self) -> Option<&Target> {
+        match &self.place {
+            Place::Remote(remote) => Some(&remote.exposed.target),
+            Place::InProcess(_) => None,
+        }
+    }
+
+    /// Whether its streams are bytes, and no HTTP.
+    pub(crate) const fn is_raw(&self) -> bool {
+        matches!(self.target(), Some(Target::Tcp { .. } | Target::Unix { .. }))
     }
 
     /// The kind for listings: `http`, `tcp` or `unix`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
-        self.exposed.target.kind()
+        match self.target() {
+            Some(target) => target.kind(),
+            None => "http",
+        }
     }
 }
 
@@ -217,10 +264,8 @@ where
     S: Stream,
     G: Fn(&Method, &str) -> Result<(), Refusal> + Send + Sync,
 {
-    match service.target() {
-        Target::Tcp { .. } | Target::Unix { .. } => raw::serve(stream, service).await,
-        Target::Http { .. } | Target::Https { .. } | Target::HttpUnix { .. } => {
-            http::serve(stream, service, caller, gate).await
-        }
+    match &service.place {
+        Place::Remote(remote) if service.is_raw() => raw::serve(stream, remote).await,
+        _ => http::serve(stream, service, caller, gate).await,
     }
 }

@@ -12,8 +12,8 @@ use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use super::connect::{Transport, connect};
-use super::{Service, ServiceError};
+use super::ServiceError;
+use super::connect::{Remote, Transport, connect};
 
 /// Below the 5 seconds after which widespread servers close idle connections, so that theirs rarely races our request.
 const IDLE: Duration = Duration::from_secs(4);
@@ -31,7 +31,7 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    async fn open(service: &Service) -> Result<Self, ServiceError> {
+    async fn open(service: &Remote) -> Result<Self, ServiceError> {
         let io = TokioIo::new(connect(service).await?);
         let (sender, connection) =
             http1::Builder::new().max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS).handshake(io).await?;
@@ -102,7 +102,7 @@ impl Pool {
     }
 
     /// The idle connection used last, or a new one.
-    pub(super) async fn take(&self, service: &Service) -> Result<Upstream, ServiceError> {
+    pub(super) async fn take(&self, service: &Remote) -> Result<Upstream, ServiceError> {
         loop {
             let idle = self.lock().waiting.pop(); // in a statement of its own: the lock ends here
             let Some((mut upstream, since)) = idle else { return Upstream::open(service).await };

@@ -3,13 +3,13 @@
 use rustix::net::sockopt::set_socket_linger;
 use tokio::io::copy_bidirectional_with_sizes;
 
-use super::connect::{Transport, connect};
-use super::{Service, ServiceError, Stream};
+use super::connect::{Remote, Transport, connect};
+use super::{ServiceError, Stream};
 
 /// Per direction; only what is used of it becomes resident.
 const BUFFER: usize = 16 * 1024;
 
-pub(super) async fn serve<S: Stream>(mut stream: S, service: &Service) -> Result<(), ServiceError> {
+pub(super) async fn serve<S: Stream>(mut stream: S, service: &Remote) -> Result<(), ServiceError> {
     let mut local = connect(service).await?;
     // A stream that was cut must not look complete to the service: until both directions have come to their end, the
     // connection ends by a reset, also where this process is killed.

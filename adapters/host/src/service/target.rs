@@ -86,14 +86,15 @@ impl FromStr for Exposed {
 
     fn from_str(text: &str) -> Result<Self, ExposeError> {
         let (name, url) = text.split_once('=').ok_or(ExposeError::NoName)?;
-        let fits = (1..=32).contains(&name.len())
-            && !name.starts_with('-')
-            && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-        if !fits {
-            return Err(ExposeError::Name(name.to_owned()));
-        }
-        Ok(Self { name: name.to_owned(), target: url.parse()? })
+        Ok(Self { name: check_name(name)?.to_owned(), target: url.parse()? })
     }
+}
+
+pub(super) fn check_name(name: &str) -> Result<&str, ExposeError> {
+    let fits = (1..=32).contains(&name.len())
+        && !name.starts_with('-')
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+    if fits { Ok(name) } else { Err(ExposeError::Name(name.to_owned())) }
 }
 
 impl FromStr for Target {
