@@ -3,26 +3,21 @@
 #![allow(clippy::unwrap_used, reason = "an example that cannot go on stops")]
 
 use core::future::pending;
-use std::{sync::mpsc, thread};
 
 use futures_util::{AsyncReadExt, AsyncWriteExt, future::join};
 use homing_core::handshake::Suite;
 use homing_driver::Clock;
 use homing_driver::device::{Opener, Profile};
 use homing_driver::host::{HostKeys, Registry};
-use homing_relay::{Admission, Relay, RelayConfig};
+use homing_relay::{Admission, RelayConfig, SmolRelay};
 use homing_smol::{ClientTls, RelayUrl, SmolClock, TunnelStream, dial, endpoint_config};
 
-fn start_relay() -> RelayUrl {
+async fn start_relay() -> RelayUrl {
     let config = RelayConfig::new(([127, 0, 0, 1], 0).into(), Admission::Open);
-    let (tell, told) = mpsc::channel();
-    let run = async move {
-        let relay = Relay::bind(config).await.unwrap();
-        tell.send(format!("ws://{}", relay.local_addr()).parse().unwrap()).unwrap();
-        relay.run(pending()).await;
-    };
-    thread::spawn(|| tokio::runtime::Runtime::new().unwrap().block_on(run)); // a relay is at home on tokio
-    told.recv().unwrap()
+    let relay = SmolRelay::bind(config).await.unwrap();
+    let url = format!("ws://{}", relay.local_addr()).parse().unwrap();
+    smol::spawn(relay.run(pending())).detach();
+    url
 }
 
 /// Keeps the host at its relay; every stream of every device is an echo.
@@ -62,7 +57,7 @@ async fn call(device: &Profile, relay: &RelayUrl, text: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) async fn run(texts: [&[u8]; 2]) -> [Vec<u8>; 2] {
-    let relay = start_relay();
+    let relay = start_relay().await;
     let host = Registry::new(HostKeys::generate(), "echo host");
     smol::spawn(keep_host(host.clone(), relay.clone())).detach();
     host.reachable().await;
