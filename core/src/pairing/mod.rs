@@ -4,8 +4,10 @@
 mod base32;
 mod link;
 mod office;
+mod relay_name;
 mod ticket;
 
 pub use link::{LINK_MAX, LinkError, parse_link};
 pub use office::{Commit, MAX_HANDSHAKES, MAX_TICKETS, Office, Refused, TICKET_LIFE, TicketId, TicketState};
+pub use relay_name::RelayName;
 pub use ticket::{BODY_MAX, CHECK_LEN, Flags, RELAY_MAX, Secrets, Ticket, TicketError};

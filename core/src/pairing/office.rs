@@ -40,6 +40,7 @@ pub enum TicketState {
 
 /// Why a ticket was not issued or committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refused {
     /// There are [`MAX_TICKETS`] already.
     TooMany,

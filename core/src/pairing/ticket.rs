@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use heapless::String;
 use rand_core::CryptoRng;
 
+use super::relay_name::RelayName;
 use crate::crypto::{PROTO, PublicKey, Secret, expand, expand_into, extract, hash, same};
 use crate::handshake::{self, Suite};
 use crate::wire::{Malformed, NoSpace, Reader, Writer};
@@ -90,8 +90,8 @@ pub struct Ticket {
     pub secret: Secret<16>,
     /// The host's long-term key.
     pub host: PublicKey,
-    /// The relay's authority, `host[:port]`; empty for the device's default relay.
-    pub relay: String<RELAY_MAX>,
+    /// The relay's name; empty for the device's default relay.
+    pub relay: RelayName,
 }
 
 /// What both ends derive from a ticket.
@@ -116,7 +116,7 @@ impl Ticket {
         relay: &str,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, TicketError> {
-        let relay = check_relay(relay)?;
+        let relay = RelayName::try_from(relay)?;
         Ok(Self { suite, flags, expiry, secret: Secret::random(rng), host: *host, relay })
     }
 
@@ -141,7 +141,7 @@ impl Ticket {
         let expiry = r.u32()?;
         let secret = Secret::new(*r.array()?);
         let host = PublicKey::from_bytes(*r.array()?);
-        let relay = check_relay(r.text(RELAY_MAX).map_err(|_| TicketError::Relay)?)?;
+        let relay = RelayName::try_from(r.text(RELAY_MAX).map_err(|_| TicketError::Relay)?)?;
         if !r.is_empty() {
             return Err(TicketError::Length);
         }
@@ -187,13 +187,4 @@ impl Ticket {
 fn check_of(body: &[u8]) -> [u8; CHECK_LEN] {
     let [a, b, c, d, ..] = hash(&[PROTO, b" ticket check", body]);
     [a, b, c, d]
-}
-
-/// ASCII, lower case, no user part, no path.
-fn check_relay(relay: &str) -> Result<String<RELAY_MAX>, TicketError> {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._:[]".contains(&b);
-    if !relay.bytes().all(plain) {
-        return Err(TicketError::Relay);
-    }
-    String::try_from(relay).map_err(|_| TicketError::Relay)
 }

@@ -31,9 +31,9 @@ pub struct RelayUrl {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BadRelayUrl {
-    /// Not a URL at all.
+    /// Not a URL at all, and why.
     #[error("not a URL: {0}; write wss://relay.example.org")]
-    Syntax(url::ParseError),
+    Syntax(Box<str>),
     /// A scheme other than `wss` and `ws`.
     #[error("relays are reached by wss://, not {0}://")]
     Scheme(Box<str>),
@@ -92,7 +92,7 @@ impl FromStr for RelayUrl {
     type Err = BadRelayUrl;
 
     fn from_str(text: &str) -> Result<Self, BadRelayUrl> {
-        let url = Url::parse(text.trim()).map_err(BadRelayUrl::Syntax)?;
+        let url = Url::parse(text.trim()).map_err(|error| BadRelayUrl::Syntax(error.to_string().into()))?;
         let plain = match url.scheme() {
             "wss" => false,
             "ws" => true,
