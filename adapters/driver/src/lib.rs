@@ -6,6 +6,10 @@
 //! end with the link. Reconnecting is the caller's; streams outlive their link where the caller
 //! gives the next one what was kept: a device its [`device::Kept`], a host its [`host::Sessions`].
 //!
+//! A program that serves or reaches one service begins with a [`host::Registry`] or a
+//! [`device::Profile`], which keep keys, tickets and devices in memory and have written down what is to
+//! last. One that decides more brings a [`host::Gate`] or a [`device::Caller`] of its own.
+//!
 //! With the feature `net` it also holds what the adapters of runtimes share: the way to a relay, and
 //! when connections may have died without a word.
 #![forbid(unsafe_code)]

@@ -59,6 +59,12 @@ impl Default for WindowCaps {
 }
 
 /// Where the bytes to send come from: the caller's pipes.
+///
+/// What was read stays with the pipe until the peer acknowledges it, for it may be asked for again.
+/// How much that is, the peer's credit bounds, and the peer chooses its credit: one that grants much
+/// and acknowledges nothing would have a pipe keep gigabytes. So a pipe bounds what it keeps by
+/// itself, for all streams together, and gives fewer bytes, with [`Taken::more`] still set, where
+/// that is used up; [`Event::Acknowledged`] makes room, and [`Mux::wants`] lets it be asked again.
 pub trait Source {
     /// Copies bytes of a stream into `buf`, from this offset of the stream on, and tells how many
     /// and what is left. The stream had [`Mux::wants`] called and is given as many bytes as its
