@@ -27,6 +27,7 @@ const EXTRACT_SALT: &[u8] = b"homing-1 keystore";
 
 /// Why a file was not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// It does not start as these files do.
     NotAKeystore,

@@ -14,6 +14,7 @@ use crate::tunnels::Tunnels;
 /// What the call to a host is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LinkState {
     /// Dialling, or at the relay's door.
     Connecting,
@@ -53,6 +54,7 @@ pub struct LinkStatus {
 /// What one of a host's relays is good for at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum RelayState {
     /// The call goes through it.
     InUse,

@@ -28,6 +28,7 @@ pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why no stream was opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The host did not answer in [`OPEN_TIMEOUT`]; it may later.
     #[error("not reachable: {why}")]

@@ -15,6 +15,7 @@ pub const MAX_FILE: usize = 16 << 20;
 
 /// A private file or directory could not be used. The file is left as it is.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FileError {
     /// The system refused.
     #[error("cannot {doing} {}", path.display())]

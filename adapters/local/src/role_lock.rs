@@ -8,6 +8,7 @@ use crate::file::{self, FileError};
 
 /// Why a role may not run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RoleLockError {
     /// Another process has the role.
     #[error("a {role} already runs with this data directory{}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]

@@ -18,6 +18,7 @@ const TAG_LEN: usize = keystore::OVERHEAD - HEADER_LEN;
 
 /// Why state was not read or written. The files are left as they are.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// A file or directory could not be used.
     #[error(transparent)]

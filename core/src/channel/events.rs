@@ -41,6 +41,7 @@ pub enum Event<'b> {
 
 /// Why a channel is over, or a call made no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// A record was not the next one of the peer.
     Discard(Discard),

@@ -34,6 +34,7 @@ use crate::wire::Malformed;
 
 /// The peer broke the protocol of the hop: hang up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Violation {
     /// A message that does not parse.
     Malformed,

@@ -68,6 +68,7 @@ pub struct Taken {
 
 /// How the peer broke the protocol. The session ends with a close that says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Violation {
     /// A frame that makes no sense here.
     Unexpected,

@@ -84,6 +84,7 @@ pub enum Handled {
 
 /// Why a link cannot be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AttachError {
     /// Every slot is taken.
     Full,

@@ -29,6 +29,7 @@ pub enum Role {
 
 /// Why nothing was sealed. The session is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SealError {
     /// The plaintext is longer than a record may be, or does not fit the buffer.
     Length,

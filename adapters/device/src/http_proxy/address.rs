@@ -13,6 +13,7 @@ pub struct Address {
 
 /// Why a name leads to no service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum AddressError {
     /// The name is of the open internet or of this network.
     #[error("this proxy serves only http://SERVICE.HOST.homing/ and fetches nothing else")]

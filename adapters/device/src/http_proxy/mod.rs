@@ -58,6 +58,7 @@ pub trait Opener: Send + Sync + 'static {
 
 /// Why there is no stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// This device is not paired with a host of that name.
     #[error("this device is paired with no host of that name; see `homing hosts list`")]
@@ -78,6 +79,7 @@ pub enum OpenError {
 
 /// Why a local connection ended before its time.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProxyError {
     /// The client's HTTP could not be read, or it left in the middle.
     #[error("http ended early: {0}")]

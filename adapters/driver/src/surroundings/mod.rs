@@ -27,6 +27,7 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Change {
     /// An interface, an address or a route came or went.
     Network,

@@ -81,6 +81,7 @@ pub struct Refusal {
 
 /// Why a stream ended before its time.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ServiceError {
     /// Nothing answers where the service should be.
     #[error("service {service} is not reachable, is it running? {source}")]

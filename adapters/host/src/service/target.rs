@@ -15,6 +15,7 @@ pub struct Exposed {
 
 /// Where a service lives and what is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Target {
     /// HTTP over TCP.
     Http {
@@ -51,6 +52,7 @@ pub enum Target {
 
 /// Why a service cannot be exposed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExposeError {
     /// There is no `=`.
     #[error("write NAME=URL, such as web=http://127.0.0.1:3000")]

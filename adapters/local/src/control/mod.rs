@@ -61,6 +61,7 @@ impl core::fmt::Display for Role {
 
 /// Why a role could not be reached or served.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ControlError {
     /// Nobody listens.
     #[error("no {role} runs with this data directory; start one with `{}`", role.command())]
