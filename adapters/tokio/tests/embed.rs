@@ -113,6 +113,41 @@ async fn a_device_that_cannot_be_written_down_is_not_taken_in() {
     assert!(!device.is_paired());
 }
 
+/// The host stays at two relays, and its device goes from one to the other with its streams.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_outlives_its_call_where_both_ends_keep_it() {
+    let relays = [start_relay().await, start_relay().await];
+    let host = Registry::keeping(HostKeys::generate(), "test host", PATIENCE);
+    let _serving = [serve(&host, &relays[0]).await, serve(&host, &relays[1]).await];
+    let both = async {
+        while host.links() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, both).await.unwrap();
+    let device = Profile::new(invite(&host, &relays[0]), "laptop", 1).keeping(PATIENCE);
+    assert!(matches!(echo(&device, &relays[0]).await, Ended::Asked));
+    let (calling, opening) = device.call(socket(&relays[0]).await, TokioClock);
+    let calling = tokio::spawn(calling);
+    let mut stream = TunnelStream::from(opening.await.unwrap().open().unwrap());
+    let mut heard = [0; 6];
+    stream.write_all(b"before").await.unwrap();
+    stream.read_exact(&mut heard).await.unwrap();
+    calling.abort();
+    assert!(calling.await.unwrap_err().is_cancelled());
+    assert!(device.kept().is_some());
+    stream.write_all(b"behind").await.unwrap();
+    let (calling, opening) = device.call_through(relays[1].authority(), socket(&relays[1]).await, TokioClock);
+    let calling = tokio::spawn(calling);
+    let opener = timeout(PATIENCE, opening).await.unwrap().unwrap();
+    timeout(PATIENCE, stream.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(&heard, b"behind");
+    stream.shutdown().await.unwrap();
+    assert_eq!(timeout(PATIENCE, stream.read(&mut heard)).await.unwrap().unwrap(), 0);
+    opener.close();
+    assert!(matches!(timeout(PATIENCE, calling).await.unwrap().unwrap(), Ended::Asked));
+}
+
 async fn start_relay() -> RelayUrl {
     let config = RelayConfig::new(([127, 0, 0, 1], 0).into(), Admission::Open);
     let relay = Relay::bind(config).await.unwrap();
@@ -129,13 +164,17 @@ async fn socket(relay: &RelayUrl) -> homing_tokio::Socket {
 async fn start_host(relay: &RelayUrl, keys: HostKeys, prepare: impl FnOnce(&Registry)) -> (Registry, JoinHandle<()>) {
     let host = Registry::new(keys, "test host");
     prepare(&host);
-    let (ours, relay, socket) = (host.clone(), relay.clone(), socket(relay).await);
-    let serving = tokio::spawn(async move {
-        let handler = |_, stream: Stream| drop(tokio::spawn(answer(stream.into())));
-        ours.serve(socket, &TokioClock, relay.authority(), handler).await;
-    });
+    let serving = serve(&host, relay).await;
     timeout(PATIENCE, host.reachable()).await.unwrap();
     (host, serving)
+}
+
+async fn serve(host: &Registry, relay: &RelayUrl) -> JoinHandle<()> {
+    let (ours, relay, socket) = (host.clone(), relay.clone(), socket(relay).await);
+    tokio::spawn(async move {
+        let handler = |_, stream: Stream| drop(tokio::spawn(answer(stream.into())));
+        ours.serve(socket, &TokioClock, relay.authority(), handler).await;
+    })
 }
 
 async fn answer(stream: TunnelStream) {

@@ -3,6 +3,7 @@
 mod opener;
 mod opening;
 mod profile;
+mod record;
 mod running;
 mod side;
 
@@ -23,7 +24,8 @@ use crate::pulse::Pulse;
 pub use crate::kept::Kept;
 pub use opener::Opener;
 pub use opening::Opening;
-pub use profile::{HostRecord, Profile};
+pub use profile::Profile;
+pub use record::HostRecord;
 
 use running::{Device, Phase, split};
 

@@ -7,46 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_tungstenite::WebSocketStream;
 use futures_io::{AsyncRead, AsyncWrite};
 use homing_core::channel::Config;
-use homing_core::crypto::{Identity, PublicKey, Secret};
-use homing_core::handshake::{CheckWords, Exports, RouteId, Suite};
+use homing_core::crypto::{Identity, Secret};
+use homing_core::handshake::{CheckWords, Exports};
 use homing_core::hop::Capability;
 use homing_core::pairing::Ticket;
-use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
+use homing_core::wire::CAPABILITY_LEN;
 
 use super::opening::{self, Opening, Teller};
+use super::record::HostRecord;
 use super::{Call, Caller, Intent, Kept, Opener, call_again};
 use crate::conversation::Paired;
 use crate::drive::Clock;
 use crate::ended::Ended;
 use crate::random;
-
-/// A host that a device was paired with, as the device keeps it. Whoever writes it down writes down
-/// all of it.
-#[derive(Debug)]
-pub struct HostRecord {
-    /// The relay's name, as in the ticket.
-    pub relay: String,
-    /// That relay has no TLS.
-    pub plain: bool,
-    /// Primitives of the handshake, as pinned.
-    pub suite: Suite,
-    /// The device's key for this host and no other.
-    pub identity: Identity,
-    /// The host's key, as pinned.
-    pub host: PublicKey,
-    /// What the host calls itself, with nothing in it that a terminal would obey.
-    pub host_name: String,
-    /// What the host calls the device.
-    pub device_id: [u8; 8],
-    /// The host's route at the relay.
-    pub route: RouteId,
-    /// Lets the relay admit the next call; each call brings a fresh one.
-    pub capability: Secret<CAPABILITY_LEN>,
-    /// The bearer token.
-    pub token: Secret<TOKEN_LEN>,
-    /// The secret that all calls rest on.
-    pub root: Secret<32>,
-}
 
 /// Writes a record down, where what is kept is to outlive the process.
 type Store = Box<dyn FnMut(&HostRecord) -> Result<(), String> + Send>;
@@ -139,15 +112,42 @@ impl Profile {
         &self.kept
     }
 
-    /// A call over a WebSocket that the relay has accepted, and the way to its streams once the host
-    /// is there: see [`call_again`]. The call makes no step unless it is polled.
+    /// A call over a WebSocket that the relay of the ticket has accepted, and the way to its streams
+    /// once the host is there: see [`call_again`]. The call makes no step unless it is polled.
     pub fn call<S, C>(&self, socket: WebSocketStream<S>, clock: C) -> (impl Future<Output = Ended> + use<S, C>, Opening)
     where
         S: AsyncRead + AsyncWrite + Unpin,
         C: Clock,
     {
+        self.start(self.want(), socket, clock)
+    }
+
+    /// The same through another relay of the host, by the name that it was dialled by.
+    pub fn call_through<S, C>(
+        &self,
+        relay: &str,
+        socket: WebSocketStream<S>,
+        clock: C,
+    ) -> (impl Future<Output = Ended> + use<S, C>, Opening)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        C: Clock,
+    {
+        self.start(Call { relay: relay.into(), ..self.want() }, socket, clock)
+    }
+
+    fn start<S, C>(
+        &self,
+        want: Call,
+        socket: WebSocketStream<S>,
+        clock: C,
+    ) -> (impl Future<Output = Ended> + use<S, C>, Opening)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        C: Clock,
+    {
         let (teller, opening) = opening::new();
-        let (want, profile) = (self.want(), self.clone());
+        let profile = self.clone();
         let calling = async move {
             let mut ears = Ears { profile, teller };
             let kept = ears.profile.kept.clone();

@@ -181,6 +181,12 @@ impl Registry {
         RegistryGate { registry: self.clone(), clock, handler, link, heard: None }
     }
 
+    /// How many relays have confirmed that devices can reach the host through them.
+    #[must_use]
+    pub fn links(&self) -> usize {
+        self.lock().links()
+    }
+
     /// Waits until a relay has confirmed that devices can reach the host.
     pub async fn reachable(&self) {
         poll_fn(|cx| self.poll_reachable(cx)).await;
@@ -188,7 +194,7 @@ impl Registry {
 
     fn poll_reachable(&self, cx: &Context<'_>) -> Poll<()> {
         let mut inner = self.lock();
-        if inner.registrars.values().any(|registrar| !registrar.is_over()) {
+        if inner.links() > 0 {
             return Poll::Ready(());
         }
         if !inner.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -256,6 +262,10 @@ impl Registry {
 }
 
 impl Inner {
+    fn links(&self) -> usize {
+        self.registrars.values().filter(|registrar| !registrar.is_over()).count()
+    }
+
     const fn next(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(1);
         self.counter
