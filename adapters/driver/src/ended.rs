@@ -26,7 +26,8 @@ pub enum Ended {
     /// The relay closed the channel or link, with its reason.
     #[error("{0}")]
     Hop(hop::Code),
-    /// The host gave a hint why it does not answer.
+    /// The host gave a hint why it does not answer, and in how many milliseconds another call makes
+    /// sense.
     #[error("{0}")]
     Failure(Failure, u32),
     /// The host's reply was not the pinned host's.

@@ -81,6 +81,8 @@ pub enum Failure {
     Rejected,
 }
 
+impl core::error::Error for Failure {}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

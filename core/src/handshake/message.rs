@@ -22,7 +22,7 @@ pub(super) const KEM_TEXT_LEN: usize = 1088;
 pub(super) const SEALED_KEY_LEN: usize = KEY_LEN + TAG_LEN;
 pub(super) const SEALED_PARAMS_LEN: usize = PARAMS_LEN + TAG_LEN;
 
-/// The longest first message.
+/// The longest first message, in bytes.
 pub const HELLO_MAX: usize = Suite::Hybrid.hello_len();
 /// The longest second message.
 pub const REPLY_MAX: usize = Suite::Hybrid.reply_len();

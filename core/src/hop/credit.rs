@@ -21,7 +21,7 @@ impl core::error::Error for Exceeded {}
 /// How much a receiver may have to hold for a channel, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Windows {
-    /// To begin with. Up to a quarter of it may be owed, and the rest has to hold a record: with
+    /// Bytes to begin with. Up to a quarter of them may be owed, and the rest has to hold a record: with
     /// less than 22 KiB the sender has to keep to smaller ones.
     pub initial: u32,
     /// At most.
@@ -176,7 +176,7 @@ impl RecvCredit {
         self.owed() > 0 && self.owed() >= self.window.size() / 4
     }
 
-    /// All that is owed, as granted from now on; the caller tells the sender.
+    /// All bytes that are owed, as granted from now on; the caller tells the sender.
     pub fn grant(&mut self) -> u32 {
         let owed = self.owed();
         self.granted = self.granted.saturating_add(owed.into());

@@ -10,9 +10,9 @@ use crate::wire::{MAX_RECORD, Malformed, NoSpace, Reader, Writer};
 
 /// Bytes before the body of every frame.
 pub const DATA_HEADER_LEN: usize = 5;
-/// The longest message.
+/// The longest message, in bytes.
 pub const MAX_MESSAGE: usize = DATA_HEADER_LEN + MAX_RECORD;
-/// The longest message that is not DATA: a REGISTER.
+/// The longest message that is not DATA, in bytes: a REGISTER.
 pub const MAX_CONTROL: usize = DATA_HEADER_LEN + 32 + 16 + 32 + 32 + 1 + MAX_NAME;
 
 /// First byte of a DATA message.
@@ -91,7 +91,7 @@ pub enum Frame<'a> {
     Data(&'a [u8]),
     /// So many more bytes of DATA may be sent.
     Credit {
-        /// At least 1.
+        /// So many more, at least 1.
         bytes: u32,
     },
     /// A channel is over; with `idx` 0 the link is.

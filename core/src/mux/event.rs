@@ -29,14 +29,14 @@ pub enum Event<'b> {
     Reset {
         /// Which stream.
         id: StreamId,
-        /// Why.
+        /// Why: of [`reset`](super::reset), or the application's own from 256 on.
         code: u16,
     },
     /// The peer wants no more of this stream.
     Stopped {
         /// Which stream.
         id: StreamId,
-        /// Why.
+        /// Why: of [`reset`](super::reset), or the application's own from 256 on.
         code: u16,
     },
     /// The peer has received this much of a stream: it will not be asked for again.

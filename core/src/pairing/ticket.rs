@@ -9,9 +9,9 @@ use crate::crypto::{PROTO, PublicKey, Secret, expand, expand_into, extract, hash
 use crate::handshake::{self, Suite};
 use crate::wire::{Malformed, NoSpace, Reader, Writer};
 
-/// The longest relay name in a ticket.
+/// The longest relay name in a ticket, in bytes.
 pub const RELAY_MAX: usize = 64;
-/// The longest ticket without its check.
+/// The longest ticket without its check, in bytes.
 pub const BODY_MAX: usize = 56 + RELAY_MAX;
 /// Bytes of the check behind the body.
 pub const CHECK_LEN: usize = 4;

@@ -142,7 +142,7 @@ pub enum Frame<'a> {
     Reset {
         /// Which stream.
         id: StreamId,
-        /// Why.
+        /// Why: of [`mux::reset`](crate::mux::reset), or the application's own from 256 on.
         code: u16,
         /// Bytes that were ever sent on it.
         size: u64,
@@ -151,7 +151,7 @@ pub enum Frame<'a> {
     Stop {
         /// Which stream.
         id: StreamId,
-        /// Why.
+        /// Why: of [`mux::reset`](crate::mux::reset), or the application's own from 256 on.
         code: u16,
     },
     /// A message outside all streams; only on unordered transports.

@@ -8,9 +8,9 @@ pub const RECORD_TYPE: u8 = 0x10;
 pub const HEADER_LEN: usize = 12;
 /// Bytes of the tag behind the ciphertext.
 pub const TAG_LEN: usize = 16;
-/// The most plaintext that one record carries.
+/// The most bytes of plaintext that one record carries.
 pub const MAX_PLAINTEXT: usize = 16_384;
-/// The longest record.
+/// The longest record, in bytes.
 pub const MAX_RECORD: usize = HEADER_LEN + MAX_PLAINTEXT + TAG_LEN;
 
 /// Which record this is: its epoch and its number.
