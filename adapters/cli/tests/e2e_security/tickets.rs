@@ -133,7 +133,8 @@ async fn a_link_ends_with_the_command_that_shows_it() {
     assert_eq!(fifth.code, 1, "{fifth}");
     let [one, other] = [Waiting::dial(&links[0]).await, Waiting::dial(&links[0]).await];
     assert!(one.answered().await);
-    dialogs[0].signal("INT");
+    // As Ctrl-C would, but for runners that have INT ignored: children inherit that.
+    dialogs[0].signal("TERM");
     dialogs[0].ended().await;
     let (_, again) = within(async {
         loop {
