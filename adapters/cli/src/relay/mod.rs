@@ -53,15 +53,16 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
             ),
         )?;
     }
+    // Before anyone hears that it listens: what is asked next finds it.
+    let control = Listener::bind(data, Role::Relay)?;
+    let mut hangups = signals::hangups()?;
     let address = relay.local_addr();
     let scheme = if has_tls { "wss" } else { "ws" };
     let url = format!("{scheme}://{}", names.first().cloned().unwrap_or_else(|| address.to_string()));
     tracing::info!(%address, tls = has_tls, open, "the relay listens; hosts take --relay {url}");
     out.json(&json!({ "event": "listening", "address": address.to_string(), "url": url }))?;
 
-    let control = Listener::bind(data, Role::Relay)?;
     let (handle, reloading) = (relay.handle(), relay.handle());
-    let mut hangups = signals::hangups()?;
     let side = async {
         tokio::join!(control::serve(control, handle), async {
             while hangups.recv().await.is_some() {
