@@ -111,6 +111,9 @@ async fn start_host(data: &Path, relay: SocketAddr, service: SocketAddr) -> (Hos
         data: data.to_path_buf(),
         name: "Workshop".into(),
         relays: vec![format!("ws://{relay}").parse().expect("an address")],
+        relays_later: false,
+        relays_fixed_by: None,
+        settings: None,
         exposed: vec![
             format!("raw=tcp://{service}").parse().expect("a service"),
             "dead=tcp://127.0.0.1:9".parse().expect("a service"),

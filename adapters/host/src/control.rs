@@ -5,6 +5,7 @@ use homing_local::control::{ControlError, Replies, Request};
 use serde_json::{Value, json};
 
 use crate::dialog::{PairEvent, PairOptions};
+use crate::settings::NewToken;
 use crate::{HostHandle, registry};
 
 /// Answers one request.
@@ -19,6 +20,7 @@ pub(crate) async fn answer(host: HostHandle, request: Request) {
             settle(&mut replies, host.rename(&id, &name).await).await
         }
         Some("revoke") => settle(&mut replies, host.revoke(&text(&value, "id")).await).await,
+        Some("token") => token(&host, &value, &mut replies).await,
         Some(word @ ("enable" | "disable")) => settle(&mut replies, host.set_enabled(word == "enable").await).await,
         _ => replies.refuse("unknown", "the running host does not know this request; is it an older version?").await,
     };
@@ -38,6 +40,25 @@ async fn settle(replies: &mut Replies, result: Result<(), registry::DeviceError>
             replies.refuse(code, &error.to_string()).await
         }
     }
+}
+
+async fn token(host: &HostHandle, value: &Value, replies: &mut Replies) -> Result<(), ControlError> {
+    let Ok(scope) = text(value, "scope").parse() else { return replies.refuse("scope", "no such scope").await };
+    let life = value.get("life").and_then(Value::as_u64).unwrap_or(0);
+    match host.mint_token(scope, life).await {
+        Ok(token) => replies.send(&token_json(&token)).await,
+        Err(error) => replies.refuse("store", &error.to_string()).await,
+    }
+}
+
+/// A new token as `host token` shows it, once.
+#[must_use]
+pub fn token_json(token: &NewToken) -> Value {
+    json!({
+        "token": token.token.as_str(),
+        "scope": token.scope.as_str(),
+        "expires_at": rfc3339(token.expires_at),
+    })
 }
 
 /// A pairing dialog lives as long as its connection.
@@ -67,8 +88,9 @@ async fn pair(host: &HostHandle, value: &Value, replies: &mut Replies) -> Result
         };
         match event {
             None => return Ok(()),
-            Some(PairEvent::Confirm { name, check, answer }) => {
-                replies.send(&json!({ "event": "confirm", "device": { "name": name }, "check": check })).await?;
+            Some(PairEvent::Confirm { name, platform, check, answer }) => {
+                let device = json!({ "name": name, "platform": platform });
+                replies.send(&json!({ "event": "confirm", "device": device, "check": check })).await?;
                 let line = replies.next_line().await;
                 let approved = line.and_then(|line| line.get("approve").and_then(Value::as_bool)) == Some(true);
                 // Where the device has gone, the answer matters to nobody.

@@ -13,10 +13,11 @@ use homing_driver::host::{PairRequest, Session, Welcome};
 use homing_local::clock::unix_now;
 use homing_local::hex;
 use homing_tokio::TokioClock;
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::registry::{Device, MAX_DEVICES};
+use crate::registry::{Device, MAX_DEVICES, platform_name};
 use crate::shared::Shared;
 
 /// How a pairing is to go.
@@ -41,6 +42,8 @@ pub enum PairEvent {
     Confirm {
         /// What the device calls itself.
         name: String,
+        /// What kind of device it says it is.
+        platform: &'static str,
         /// What the device shows too.
         check: String,
         /// The answer.
@@ -101,10 +104,11 @@ impl PairDialog {
         }
         let life = options.life.min(TICKET_LIFE);
         let now = TokioClock.now();
+        let relays = shared.relays();
         let mut inner = shared.lock();
         // A relay that is connected now, else the first: it may be back before the link expires.
         let place = inner.registrars.iter().position(Option::is_some).unwrap_or(0);
-        let relay = shared.relays.get(place).ok_or(PairError::NoRelay)?;
+        let relay = relays.get(place).ok_or(PairError::NoRelay)?;
         let flags = Flags { confirm: options.confirm, in_band: false, plain: relay.is_plain() };
         let expiry = u32::try_from(unix_now().saturating_add(life.as_secs())).unwrap_or(u32::MAX);
         let ticket = Ticket::issue(
@@ -119,6 +123,7 @@ impl PairDialog {
         let (sender, events) = mpsc::channel(4);
         inner.dialogs.insert(id, sender);
         drop(inner);
+        shared.trail.note("link opened", json!({ "expires_at": expiry, "confirm": options.confirm }));
         let rv_hash = rv_hash(&ticket.secrets().rendezvous);
         shared.announce_slot(rv_hash, u16::try_from(life.as_secs()).unwrap_or(u16::MAX));
         let ends = Instant::now() + life;
@@ -194,6 +199,7 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
         if let Some(dialog) = dialog {
             let _ = dialog.try_send(PairEvent::Denied);
         }
+        shared.trail.note("denied", json!({ "name": request.name, "check": request.check.to_string() }));
         tracing::warn!("pairing denied: somebody else may have seen the link");
         return;
     }
@@ -201,6 +207,7 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
     let name = if request.name.trim().is_empty() { "unnamed device".into() } else { request.name };
     let committed = shared.lock().office.commit(candidate.ticket, &candidate.key, TokioClock.now());
     if let Err(refused) = committed {
+        shared.trail.refuse("pairing", json!({ "error": refused.to_string() }));
         tracing::info!(%refused, "pairing refused");
         return session.close(code::TICKET_USED);
     }
@@ -217,7 +224,7 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
         request.device_root,
         token.expose(),
     );
-    let text_id = device.id.clone();
+    let (text_id, platform) = (device.id.clone(), device.platform.clone());
     let stored = tokio::task::spawn_blocking({
         let shared = shared.clone();
         move || {
@@ -259,6 +266,8 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
         (shared.mint(&mut inner, &text_id), inner.state.name.clone())
     };
     session.welcome(Welcome { device_id: id, token, route_id: shared.route_id, capability, host_name });
+    let asked = confirms.then(|| request.check.to_string());
+    shared.trail.note("paired", json!({ "device": text_id, "name": name, "platform": platform, "check": asked }));
     tracing::info!(device = text_id, "device paired");
     if let Some(dialog) = dialog {
         let _ = dialog.try_send(PairEvent::Paired { id: text_id, name });
@@ -278,7 +287,8 @@ async fn confirm(dialog: Option<&mpsc::Sender<PairEvent>>, request: &PairRequest
     let Some(dialog) = dialog else { return false };
     session.pend(u16::try_from(CONFIRM_TIME.as_secs()).unwrap_or(60));
     let (answer, asked) = oneshot::channel();
-    let event = PairEvent::Confirm { name: request.name.clone(), check: request.check.to_string(), answer };
+    let (name, platform) = (request.name.clone(), platform_name(request.platform));
+    let event = PairEvent::Confirm { name, platform, check: request.check.to_string(), answer };
     if dialog.send(event).await.is_err() {
         return false;
     }

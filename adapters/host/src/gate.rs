@@ -12,6 +12,7 @@ use homing_core::pairing::{TicketId, TicketState};
 use homing_driver::host::{Gate, Known, PairRequest, Registrar, Session};
 use homing_driver::{Clock, Stream};
 use homing_local::clock::unix_now;
+use homing_local::hex;
 use homing_tokio::{TokioClock, TunnelStream};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +28,8 @@ const NAMING_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct LinkGate {
     pub(crate) shared: Arc<Shared>,
     pub(crate) relay: usize,
+    /// The relay's name.
+    pub(crate) name: String,
     /// The ticket that the last first message was opened with.
     pub(crate) heard: Option<TicketId>,
 }
@@ -54,9 +57,8 @@ impl Gate for LinkGate {
         }
         drop(inner);
         self.shared.arrivals.notify_waiters();
-        if let Some(relay) = self.shared.relays.get(self.relay) {
-            tracing::info!(relay = relay.authority(), "reachable through relay");
-        }
+        self.shared.trail.note("relay reached", json!({ "relay": self.name }));
+        tracing::info!(relay = self.name, "reachable through relay");
     }
 
     fn hear(&mut self, now: Instant, channel: &ChannelId, hello: &mut [u8]) -> Result<Knock, handshake::Error> {
@@ -67,7 +69,8 @@ impl Gate for LinkGate {
             weakest: Suite::Classic, // each device's record says what it must not fall below
         };
         let mut inner = self.shared.lock();
-        let knock = hear(door, inner.office.live(now), channel, hello)?;
+        let knock = hear(door, inner.office.live(now), channel, hello)
+            .inspect_err(|error| self.shared.trail.refuse("handshake", json!({ "error": error.to_string() })))?;
         if let Knock::Pair(knock) = &knock {
             self.heard = inner.office.id_at(knock.ticket());
         }
@@ -76,7 +79,11 @@ impl Gate for LinkGate {
 
     fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Visitor)> {
         let inner = self.shared.lock();
-        let device = inner.state.by_key(knock.peer()).filter(|device| knock.suite() >= device.suite())?;
+        let known = inner.state.by_key(knock.peer()).filter(|device| knock.suite() >= device.suite());
+        let Some(device) = known else {
+            self.shared.trail.refuse("unknown device", json!({ "key": hex::emit(knock.peer().as_bytes()) }));
+            return None;
+        };
         let known = Known { psk: Exports::psk(&device.root.0, knock.suite()), token_hash: device.token_hash() };
         Some((known, Visitor::Known { device: device.id.clone(), live: None }))
     }
@@ -108,10 +115,13 @@ impl Gate for LinkGate {
         let device = inner.device(&id).ok_or(code::REVOKED)?;
         device.last_seen = Some(unix_now());
         let confirm = !core::mem::replace(&mut device.confirmed, true);
-        let live = inner.admit(&id, session)?;
+        let live = inner
+            .admit(&id, session)
+            .inspect_err(|_| self.shared.trail.refuse("too many sessions", json!({ "device": id })))?;
         let capability = (!paired_now).then(|| self.shared.mint(&mut inner, &id));
         drop(inner);
         self.store(confirm);
+        self.shared.trail.note("connected", json!({ "device": id }));
         tracing::info!(device = id, "device connected");
         *visitor = Visitor::Known { device: id, live: Some(live) };
         Ok(capability)
@@ -139,6 +149,7 @@ impl Gate for LinkGate {
                 known.last_seen = Some(unix_now());
             }
             drop(inner);
+            self.shared.trail.note("disconnected", json!({ "device": device }));
             tracing::info!(device, "device disconnected");
         }
     }
@@ -166,7 +177,7 @@ async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
         let list: Vec<_> =
             shared.services.iter().map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
         // Devices were paired through one of them, and fall back on the others.
-        let relays: Vec<_> = shared.relays.iter().map(ToString::to_string).collect();
+        let relays: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
         let text = json!({ "services": list, "relays": relays }).to_string();
         if stream.write_all(text.as_bytes()).await.is_ok() {
             let _ = stream.shutdown().await;

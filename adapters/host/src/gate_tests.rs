@@ -19,13 +19,17 @@ fn a_knock_under_a_cancelled_ticket_does_not_count_for_the_next() {
         data: data.path().into(),
         name: "host".into(),
         relays: Vec::new(),
+        relays_later: false,
+        relays_fixed_by: None,
+        settings: None,
         exposed: Vec::new(),
         relay_key: None,
         tls: ClientTls::system(),
         suite: Suite::Classic,
         keep: crate::KEEP,
     };
-    let shared = Shared::new(config, Services::default(), vault, state);
+    let trail = crate::audit::Trail::open(state.audit_files(data.path())).unwrap();
+    let shared = Shared::new(config, Services::default(), vault, state, trail);
     let now = TokioClock.now();
     let issue = || {
         let flags = Flags { confirm: false, in_band: false, plain: false };
@@ -36,7 +40,7 @@ fn a_knock_under_a_cancelled_ticket_does_not_count_for_the_next() {
     };
     let (first, ticket) = issue();
     let (second, _) = issue();
-    let mut gate = LinkGate { shared: shared.clone(), relay: 0, heard: None };
+    let mut gate = LinkGate { shared: shared.clone(), relay: 0, name: "relay".into(), heard: None };
     let mut knock = || {
         let (channel, mut hello) = ([1; 16], [0; HELLO_MAX]);
         let kind = Kind::Pair { ticket: &ticket.secrets().handshake };

@@ -2,14 +2,18 @@
 //! knows nothing of their inside; the protocol is in `homing-core`, the loop in `homing-driver`.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 mod control;
 mod dialog;
 mod gate;
 mod links;
 pub mod registry;
 pub mod service;
+pub mod settings;
 mod shared;
 
+use core::net::SocketAddr;
+use core::pin::pin;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
@@ -20,14 +24,19 @@ use homing_core::channel::code;
 use homing_local::control::{ControlError, Listener, Role};
 use homing_local::role_lock::RoleLockError;
 use homing_local::{RoleLock, StoreError};
+use homing_tokio::RelayUrl;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
 
-pub use control::device_json;
+pub use control::{device_json, token_json};
 pub use dialog::{PairDialog, PairError, PairEvent, PairOptions};
 pub use shared::{HostConfig, KEEP, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
 
+use audit::{AuditError, AuditFiles, Trail};
 use registry::DeviceError;
 use service::{ExposeError, Service, Services};
+use settings::{NewToken, Scope};
 use shared::Shared;
 
 /// A random part of one.
@@ -53,12 +62,21 @@ pub enum HostError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The audit trail.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// What is exposed.
     #[error(transparent)]
     Expose(#[from] ExposeError),
-    /// No relay was named.
-    #[error("no relay: name one with --relay wss://RELAY, HOMING_RELAY_SERVER or `relay` in homing.toml")]
+    /// No relay was named, and none is to be named later.
+    #[error(
+        "no relay: name one with --relay wss://RELAY, HOMING_RELAY_SERVER or `relay` in homing.toml, or say where its \
+         settings page is to be, with --settings 127.0.0.1:7466, and name one there"
+    )]
     NoRelay,
+    /// The settings' address.
+    #[error("cannot serve the settings: {0}")]
+    Settings(io::Error),
     /// The system.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -68,6 +86,7 @@ pub enum HostError {
 pub struct Host {
     handle: HostHandle,
     listener: Listener,
+    settings: Option<TcpListener>,
     _lock: RoleLock,
 }
 
@@ -96,16 +115,25 @@ impl Host {
         // Two links to one relay would take the route from each other.
         let mut known = HashSet::new();
         config.relays.retain(|relay| known.insert(relay.clone()));
-        if config.relays.is_empty() {
-            return Err(HostError::NoRelay);
-        }
         let lock = RoleLock::acquire(&config.data, "host")?;
         let mut services = Services::new(config.exposed.iter().cloned())?;
         own.into_iter().try_for_each(|service| services.add(service))?;
         let (vault, state) = registry::open_or_create(&config.data, &config.name)?;
+        if config.relays.is_empty() {
+            config.relays = state.relays.iter().filter_map(|relay| relay.parse().ok()).collect();
+        }
+        if config.relays.is_empty() && !config.relays_later {
+            return Err(HostError::NoRelay);
+        }
         let listener = Listener::bind(&config.data, Role::Host)?;
-        let shared = Shared::new(config, services, vault, state);
-        Ok(Self { handle: HostHandle { shared }, listener, _lock: lock })
+        let settings = config.settings.take().map(settings::listen).transpose().map_err(HostError::Settings)?;
+        let trail = Trail::open(state.audit_files(&config.data))?;
+        let shared = Shared::new(config, services, vault, state, trail);
+        let (settings, address) = settings.unzip();
+        if let Some(address) = address {
+            let _ = shared.settings.set(address); // nobody else sets it
+        }
+        Ok(Self { handle: HostHandle { shared }, listener, settings, _lock: lock })
     }
 
     /// A handle that works while the host runs.
@@ -120,19 +148,40 @@ impl Host {
     /// [`HostError::Store`] where the last changes could not be written.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), HostError> {
         let shared = self.handle.shared.clone();
-        let mut links = tokio::task::JoinSet::new();
-        for relay in 0..shared.relays.len() {
-            links.spawn(links::keep(shared.clone(), relay));
-        }
+        let mut settings = pin!(settings::run(self.settings, self.handle.clone()));
+        let mut relays = shared.watch_relays();
+        let names: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
+        let services: Vec<_> = shared.services.iter().map(|service| service.name()).collect();
+        shared.trail.note("started", json!({ "relays": names, "services": services }));
         let handle = self.handle.clone();
-        tokio::select! {
-            never = links::expire(&shared) => match never {},
-            never = self.listener.serve(move |request| control::answer(handle.clone(), request)) => match never {},
-            () = shutdown => {}
+        let mut control = pin!(self.listener.serve(move |request| control::answer(handle.clone(), request)));
+        let mut shutdown = pin!(shutdown);
+        let mut links = loop {
+            relays.mark_unchanged();
+            let mut links = links::begin(&shared);
+            tokio::select! {
+                never = links::expire(&shared) => match never {},
+                never = &mut control => match never {},
+                never = &mut settings => match never {},
+                () = &mut shutdown => break links,
+                _ = relays.changed() => {
+                    links::say_goodbye(&shared).await;
+                    links.shutdown().await;
+                }
+            }
+        };
+        for live in shared.lock().live.values() {
+            live.session.close(code::SHUTDOWN);
         }
-        self.handle.say_goodbye().await;
+        shared.sessions.close_all(code::SHUTDOWN);
+        links::say_goodbye(&shared).await;
         links.shutdown().await;
-        let stored = tokio::task::spawn_blocking(move || shared.persist(|_| ())).await;
+        let stored = tokio::task::spawn_blocking(move || {
+            shared.trail.note("stopped", json!({}));
+            shared.trail.settle();
+            shared.persist(|_| ())
+        })
+        .await;
         stored.unwrap_or(Ok(()))?;
         Ok(())
     }
@@ -193,6 +242,70 @@ impl HostHandle {
         self.blocking(move |shared| shared.set_enabled(enabled).map_err(DeviceError::from)).await
     }
 
+    /// Whether the host may be reached at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        *self.shared.enabled.borrow()
+    }
+
+    /// Where it can be reached.
+    #[must_use]
+    pub fn relays(&self) -> Vec<String> {
+        self.shared.relays().iter().map(ToString::to_string).collect()
+    }
+
+    /// What set the relays, where they cannot be changed while the host runs.
+    #[must_use]
+    pub fn relays_fixed_by(&self) -> Option<&str> {
+        self.shared.relays_fixed_by.as_deref()
+    }
+
+    /// Moves the host to other relays, and remembers them.
+    ///
+    /// # Errors
+    /// [`DeviceError::Store`].
+    pub async fn set_relays(&self, relays: Vec<RelayUrl>) -> Result<(), DeviceError> {
+        self.blocking(move |shared| shared.set_relays(relays).map_err(DeviceError::from)).await
+    }
+
+    /// Where its settings are served.
+    #[must_use]
+    pub fn settings_address(&self) -> Option<SocketAddr> {
+        self.shared.settings.get().copied()
+    }
+
+    /// Makes a token for the settings API, good for `life` seconds.
+    ///
+    /// # Errors
+    /// [`DeviceError::Store`].
+    pub async fn mint_token(&self, scope: Scope, life: u64) -> Result<NewToken, DeviceError> {
+        self.blocking(move |shared| {
+            let token = shared.persist(|state| settings::token::mint(&mut state.tokens, scope, life))?;
+            let fields = json!({ "scope": scope.as_str(), "expires_at": token.expires_at });
+            shared.trail.note("token made", fields);
+            Ok(token)
+        })
+        .await
+    }
+
+    /// What a token of the settings API is good for; none where it is no token, or one that has expired.
+    #[must_use]
+    pub fn check_token(&self, token: &str) -> Option<Scope> {
+        settings::token::check(&self.shared.lock().state.tokens, token)
+    }
+
+    /// The audit trail, to be read.
+    #[must_use]
+    pub fn audit_files(&self) -> AuditFiles {
+        self.shared.lock().state.audit_files(&self.shared.data)
+    }
+
+    /// The lines that are added to the audit trail from now on.
+    #[must_use]
+    pub fn follow_audit(&self) -> broadcast::Receiver<Arc<str>> {
+        self.shared.trail.follow()
+    }
+
     /// The host's entry in `homing status`.
     #[must_use]
     pub fn status(&self) -> Value {
@@ -208,6 +321,7 @@ impl HostHandle {
             "devices": inner.state.devices.len(),
             "sessions": inner.live.len(),
             "max_sessions": MAX_SESSIONS,
+            "settings": self.settings_address().map(|address| format!("http://{address}/")),
             "links": links,
         })
     }
@@ -215,7 +329,7 @@ impl HostHandle {
     /// Whether a relay has confirmed that devices can reach the host.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        self.shared.lock().registrars.iter().any(Option::is_some)
+        self.shared.is_reachable()
     }
 
     /// Waits until [`is_reachable`](Self::is_reachable).
@@ -229,31 +343,10 @@ impl HostHandle {
         }
     }
 
-    /// Tells every device, and every relay, that the host is leaving.
-    async fn say_goodbye(&self) {
-        {
-            let inner = self.shared.lock();
-            for live in inner.live.values() {
-                live.session.close(code::SHUTDOWN);
-            }
-            for registrar in inner.registrars.iter().flatten() {
-                registrar.leave();
-            }
-        }
-        self.shared.sessions.close_all(code::SHUTDOWN);
-        // The links say it as soon as their sockets take it; nobody waits long for that.
-        let gone = async {
-            while self.is_reachable() {
-                tokio::time::sleep(core::time::Duration::from_millis(10)).await;
-            }
-        };
-        let _ = tokio::time::timeout(core::time::Duration::from_secs(1), gone).await;
-    }
-
-    async fn blocking(
+    async fn blocking<R: Send + 'static>(
         &self,
-        change: impl FnOnce(&Shared) -> Result<(), DeviceError> + Send + 'static,
-    ) -> Result<(), DeviceError> {
+        change: impl FnOnce(&Shared) -> Result<R, DeviceError> + Send + 'static,
+    ) -> Result<R, DeviceError> {
         let shared = self.shared.clone();
         match tokio::task::spawn_blocking(move || change(&shared)).await {
             Ok(result) => result,

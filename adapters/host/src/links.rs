@@ -15,6 +15,7 @@ use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
 use homing_tokio::{RelayUrl, Surroundings, TokioClock, dial, endpoint_config, is_local};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::gate::LinkGate;
@@ -86,8 +87,37 @@ impl LinkStatus {
     }
 }
 
+/// Links to all relays, until they are others.
+pub(crate) fn begin(shared: &Arc<Shared>) -> JoinSet<()> {
+    let relays = shared.relays();
+    {
+        let mut inner = shared.lock();
+        inner.links = relays.iter().map(LinkStatus::new).collect();
+        inner.registrars = relays.iter().map(|_| None).collect();
+    }
+    let mut links = JoinSet::new();
+    for (place, relay) in relays.iter().enumerate() {
+        links.spawn(keep(shared.clone(), place, relay.clone()));
+    }
+    links
+}
+
+/// Tells the relays that the host leaves them, and waits a moment for that to be heard.
+pub(crate) async fn say_goodbye(shared: &Shared) {
+    for registrar in shared.lock().registrars.iter().flatten() {
+        registrar.leave();
+    }
+    // The links say it as soon as their sockets take it.
+    let gone = async {
+        while shared.is_reachable() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = timeout(GOODBYE, gone).await;
+}
+
 /// Keeps the link to one relay until the host is shut down.
-pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
+async fn keep(shared: Arc<Shared>, relay: usize, url: RelayUrl) {
     let mut enabled = shared.enabled.subscribe();
     let mut surroundings = Surroundings::watch();
     let mut backoff = Backoff::new();
@@ -103,7 +133,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
         }
         status(&shared, relay, |status| status.enter("connecting"));
         let lost = {
-            let mut running = pin!(attempt(&shared, relay, &mut surroundings));
+            let mut running = pin!(attempt(&shared, relay, &url, &mut surroundings));
             tokio::select! {
                 lost = &mut running => lost,
                 _ = enabled.changed() => {
@@ -125,7 +155,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
         };
         if lost.superseded {
             // Two hosts with one key would take the route from each other for ever (protocol 12.2).
-            tracing::error!(relay = shared.relays.get(relay).map(RelayUrl::authority), "{SUPERSEDED}");
+            tracing::error!(relay = url.authority(), "{SUPERSEDED}");
             status(&shared, relay, |status| {
                 status.enter("superseded");
                 status.last_error = Some(SUPERSEDED.into());
@@ -135,13 +165,16 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
             }
             continue;
         }
+        if lost.began.is_some() {
+            shared.trail.note("relay lost", json!({ "relay": url.authority(), "error": lost.why }));
+        }
         let now = TokioClock.now();
         if let Some(since) = lost.began.filter(|_| proved) {
             backoff.proved(since);
         }
         if lost.moved {
             // The network is another one, and changes of it come slowly enough.
-            tracing::info!(relay = shared.relays.get(relay).map(RelayUrl::authority), "{}; dialling anew", lost.why);
+            tracing::info!(relay = url.authority(), "{}; dialling anew", lost.why);
             backoff = Backoff::new();
             continue;
         }
@@ -154,7 +187,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, relay: usize) {
                 backoff = Backoff::new();
             }
         }
-        tracing::warn!(relay = shared.relays.get(relay).map(RelayUrl::authority), error = lost.why, retry = ?delay, "link lost");
+        tracing::warn!(relay = url.authority(), error = lost.why, retry = ?delay, "link lost");
         status(&shared, relay, |status| {
             status.enter("waiting");
             status.last_error = Some(lost.why.clone());
@@ -196,8 +229,7 @@ impl Lost {
 }
 
 /// One life of a link.
-async fn attempt(shared: &Arc<Shared>, relay: usize, surroundings: &mut Surroundings) -> Lost {
-    let Some(url) = shared.relays.get(relay) else { return Lost::before_it_began("no such relay") };
+async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surroundings: &mut Surroundings) -> Lost {
     let dialled = tokio::select! {
         dialled = dial(url, &shared.tls, endpoint_config()) => dialled,
         // The attempt may have begun on a network that is gone: once more.
@@ -221,7 +253,7 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, surroundings: &mut Surround
         config: Config::default(),
         sessions: shared.sessions.clone(),
     };
-    let mut gate = LinkGate { shared: shared.clone(), relay, heard: None };
+    let mut gate = LinkGate { shared: shared.clone(), relay, name: url.authority().into(), heard: None };
     let began = TokioClock.now();
     let ended: Ended = tokio::select! {
         ended = serve(socket, &TokioClock, registration, &mut gate) => ended,

@@ -9,6 +9,11 @@ use homing_local::clock::unix_now;
 use homing_local::hex::{self, Hex};
 use homing_local::{StoreError, Vault};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::audit::{AuditError, AuditFiles, Writer};
+use crate::settings::token::{self, ApiToken};
+use crate::settings::{NewToken, Scope};
 
 /// The state file in the data directory.
 pub const STATE_FILE: &str = "relay.enc";
@@ -32,6 +37,15 @@ pub struct State {
     pub(crate) route: Hex<32>,
     pub(crate) capability_key: Hex<32>,
     pub(crate) previous_capability_key: Hex<32>,
+    /// What the audit trail is chained under; made with the first trail.
+    #[serde(default)]
+    audit_key: Option<Hex<32>>,
+    /// Relays that were set while it ran; they count where its start names none.
+    #[serde(default)]
+    pub(crate) relays: Vec<String>,
+    /// Tokens of the settings API.
+    #[serde(default)]
+    pub(crate) tokens: Vec<ApiToken>,
     /// Its devices.
     pub devices: Vec<Device>,
 }
@@ -71,6 +85,16 @@ impl core::fmt::Debug for Device {
     }
 }
 
+/// What kind of device it says it is (protocol 10.2).
+pub(crate) const fn platform_name(platform: u8) -> &'static str {
+    match platform {
+        1 => "command line",
+        2 => "browser",
+        3 => "phone",
+        _ => "unknown",
+    }
+}
+
 impl Device {
     pub(crate) fn new(
         id: [u8; 8],
@@ -81,12 +105,7 @@ impl Device {
         root: Secret<32>,
         token: &[u8; 40],
     ) -> Self {
-        let platform = match platform {
-            1 => "command line",
-            2 => "browser",
-            3 => "phone",
-            _ => "unknown",
-        };
+        let platform = platform_name(platform);
         Self {
             id: hex::emit(&id),
             name,
@@ -137,8 +156,18 @@ impl State {
             route: Hex(Identity::generate(&mut rng).secret()),
             capability_key: Hex(Secret::random(&mut rng)),
             previous_capability_key: Hex(Secret::random(&mut rng)),
+            audit_key: Some(Hex(Secret::random(&mut rng))),
+            relays: Vec::new(),
+            tokens: Vec::new(),
             devices: Vec::new(),
         }
+    }
+
+    /// The audit trail of the host in this data directory.
+    pub(crate) fn audit_files(&self, data: &Path) -> AuditFiles {
+        // Whoever opens a state sees to it that there is a key.
+        let key = self.audit_key.as_ref().map_or(Secret::new([0; 32]), |key| key.0.duplicate());
+        AuditFiles::new(data, key)
     }
 
     pub(crate) fn by_key(&self, key: &PublicKey) -> Option<&Device> {
@@ -196,18 +225,21 @@ pub enum DeviceError {
     #[error("several devices are called {0:?}; use the id")]
     Ambiguous(String),
     /// A name that is empty, too long, or has control characters.
-    #[error("a device's name has 1 to 64 bytes and no control characters")]
+    #[error("a device's name has 1 to 64 characters, none of them a control character")]
     Name,
     /// The state file.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The audit trail.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// There is no state file.
     #[error("there is no host in this data directory; start one with `homing host start`")]
     NoHost,
 }
 
 pub(crate) fn check_name(name: &str) -> Result<&str, DeviceError> {
-    let fits = !name.is_empty() && name.len() <= 64 && !name.chars().any(char::is_control);
+    let fits = (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control);
     if fits { Ok(name) } else { Err(DeviceError::Name) }
 }
 
@@ -216,11 +248,51 @@ pub(crate) fn check_name(name: &str) -> Result<&str, DeviceError> {
 /// # Errors
 /// [`StoreError`], with the file left as it is.
 pub fn open_or_create(data: &Path, name: &str) -> Result<(Vault<State>, State), StoreError> {
-    Vault::open_or_create(data, STATE_FILE, KEY_FILE, || State::fresh(name))
+    let (vault, state) = Vault::open_or_create(data, STATE_FILE, KEY_FILE, || State::fresh(name))?;
+    with_audit_key(vault, state)
+}
+
+/// States of earlier versions have none.
+fn with_audit_key(mut vault: Vault<State>, mut state: State) -> Result<(Vault<State>, State), StoreError> {
+    if state.audit_key.is_none() {
+        let key = || Hex(Secret::random(&mut crate::random()));
+        let ((), with_key) = vault.update(|state| {
+            state.audit_key.get_or_insert_with(key);
+        })?;
+        state = with_key;
+    }
+    Ok((vault, state))
+}
+
+/// The audit trail of the host in this data directory, to be read.
+///
+/// # Errors
+/// [`DeviceError::NoHost`], [`DeviceError::Store`].
+pub fn audit_files(data: &Path) -> Result<AuditFiles, DeviceError> {
+    let (_, state) = open(data)?;
+    Ok(state.audit_files(data))
 }
 
 fn open(data: &Path) -> Result<(Vault<State>, State), DeviceError> {
-    Vault::open(data, STATE_FILE, KEY_FILE)?.ok_or(DeviceError::NoHost)
+    let (vault, state) = Vault::open(data, STATE_FILE, KEY_FILE)?.ok_or(DeviceError::NoHost)?;
+    Ok(with_audit_key(vault, state)?)
+}
+
+/// Changes a host that is not running, and notes it in its audit trail.
+fn change<R>(
+    data: &Path,
+    event: &str,
+    change: impl FnOnce(&mut State) -> Result<(R, Value), DeviceError>,
+) -> Result<R, DeviceError> {
+    let (mut vault, state) = open(data)?;
+    // First: what cannot be noted is not done.
+    let mut trail = Writer::open(state.audit_files(data))?;
+    let (changed, _) = vault.update(change)?;
+    let (result, fields) = changed?;
+    let fields = if let Value::Object(fields) = fields { fields } else { serde_json::Map::new() };
+    trail.append(unix_now(), event, fields)?;
+    trail.seal()?;
+    Ok(result)
 }
 
 /// The state of a host that is not running.
@@ -237,15 +309,12 @@ pub fn read(data: &Path) -> Result<State, DeviceError> {
 /// [`DeviceError`].
 pub fn rename(data: &Path, id: &str, name: &str) -> Result<(), DeviceError> {
     let name = check_name(name)?;
-    let (mut vault, _) = open(data)?;
-    let (renamed, _) = vault.update(|state| {
+    change(data, "renamed", |state| {
         let place = state.find(id)?;
-        if let Some(device) = state.devices.get_mut(place) {
-            device.name = name.into();
-        }
-        Ok(())
-    })?;
-    renamed
+        let device = state.devices.get_mut(place).ok_or_else(|| DeviceError::Unknown(id.into()))?;
+        let before = core::mem::replace(&mut device.name, name.into());
+        Ok(((), json!({ "device": device.id, "name": name, "before": before })))
+    })
 }
 
 /// Revokes a device of a host that is not running: it can never connect again.
@@ -253,21 +322,32 @@ pub fn rename(data: &Path, id: &str, name: &str) -> Result<(), DeviceError> {
 /// # Errors
 /// [`DeviceError`].
 pub fn revoke(data: &Path, id: &str) -> Result<(), DeviceError> {
-    let (mut vault, _) = open(data)?;
-    let (revoked, _) = vault.update(|state| {
+    change(data, "revoked", |state| {
         let place = state.find(id)?;
-        state.devices.remove(place);
-        Ok(())
-    })?;
-    revoked
+        let device = state.devices.remove(place);
+        Ok(((), json!({ "device": device.id, "name": device.name })))
+    })
 }
 
 /// Lets a host that is not running be reached, or not, from its next start on.
 ///
 /// # Errors
-/// [`DeviceError::NoHost`], [`DeviceError::Store`].
+/// [`DeviceError`].
 pub fn set_enabled(data: &Path, enabled: bool) -> Result<(), DeviceError> {
-    let (mut vault, _) = open(data)?;
-    vault.update(|state| state.enabled = enabled)?;
-    Ok(())
+    change(data, if enabled { "enabled" } else { "disabled" }, |state| {
+        state.enabled = enabled;
+        Ok(((), json!({})))
+    })
+}
+
+/// Makes a token for the settings API of a host that is not running; `life` is in seconds.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn mint_token(data: &Path, scope: Scope, life: u64) -> Result<NewToken, DeviceError> {
+    change(data, "token made", |state| {
+        let token = token::mint(&mut state.tokens, scope, life);
+        let fields = json!({ "scope": scope.as_str(), "expires_at": token.expires_at });
+        Ok((token, fields))
+    })
 }

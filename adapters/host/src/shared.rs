@@ -1,9 +1,11 @@
 //! What all links, dialogs and the control socket of a host share.
 
+use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use homing_core::channel::code;
 use homing_core::crypto::{Identity, Secret};
@@ -15,9 +17,11 @@ use homing_local::clock::unix_now;
 use homing_local::hex;
 use homing_local::{StoreError, Vault};
 use homing_tokio::{ClientTls, RelayUrl};
+use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use zeroize::Zeroizing;
 
+use crate::audit::Trail;
 use crate::dialog::PairEvent;
 use crate::links::LinkStatus;
 use crate::registry::{self, Device, DeviceError, State};
@@ -41,8 +45,14 @@ pub struct HostConfig {
     pub data: PathBuf,
     /// What the host calls itself when it is made; later starts keep the first name.
     pub name: String,
-    /// Its relays.
+    /// Its relays. Where there are none it takes those that were set while it ran.
     pub relays: Vec<RelayUrl>,
+    /// Whether it may start without a relay, to be given one on its settings page.
+    pub relays_later: bool,
+    /// What set `relays`, as its owner knows it: while the host runs they are not changed then.
+    pub relays_fixed_by: Option<String>,
+    /// Where its settings are served: at an address of this machine only. None for nowhere.
+    pub settings: Option<TcpListener>,
     /// What devices can reach.
     pub exposed: Vec<crate::service::Exposed>,
     /// The relay operator's key, where it asks for one.
@@ -64,6 +74,9 @@ impl HostConfig {
             data: data.into(),
             name: name.into(),
             relays: vec![relay],
+            relays_later: false,
+            relays_fixed_by: None,
+            settings: None,
             exposed: Vec::new(),
             relay_key: None,
             tls: ClientTls::system(),
@@ -74,7 +87,11 @@ impl HostConfig {
 }
 
 pub(crate) struct Shared {
-    pub(crate) relays: Vec<RelayUrl>,
+    relays: watch::Sender<Arc<[RelayUrl]>>,
+    pub(crate) relays_fixed_by: Option<String>,
+    pub(crate) data: PathBuf,
+    /// Where the settings are served.
+    pub(crate) settings: OnceLock<SocketAddr>,
     pub(crate) relay_key: Option<Zeroizing<String>>,
     pub(crate) tls: ClientTls,
     pub(crate) suite: Suite,
@@ -88,6 +105,7 @@ pub(crate) struct Shared {
     /// Rung when a relay has confirmed the route.
     pub(crate) arrivals: Notify,
     pub(crate) keep: Duration,
+    pub(crate) trail: Trail,
     /// Pairings are taken in one after the other.
     pub(crate) pairing: tokio::sync::Mutex<()>,
     vault: Mutex<Vault<State>>,
@@ -111,13 +129,20 @@ pub(crate) struct Live {
 }
 
 impl Shared {
-    pub(crate) fn new(config: HostConfig, services: Services, vault: Vault<State>, state: State) -> Arc<Self> {
+    pub(crate) fn new(
+        config: HostConfig,
+        services: Services,
+        vault: Vault<State>,
+        state: State,
+        trail: Trail,
+    ) -> Arc<Self> {
         let identity = Identity::from_secret(&state.identity.0);
         let route = Identity::from_secret(&state.route.0);
-        let links = config.relays.iter().map(LinkStatus::new).collect();
-        let registrars = config.relays.iter().map(|_| None).collect();
         Arc::new(Self {
-            relays: config.relays,
+            relays: watch::Sender::new(config.relays.into()),
+            relays_fixed_by: config.relays_fixed_by,
+            data: config.data,
+            settings: OnceLock::new(),
             relay_key: config.relay_key,
             tls: config.tls,
             suite: config.suite,
@@ -130,6 +155,7 @@ impl Shared {
             sessions: Arc::new(Sessions::new(config.keep)),
             arrivals: Notify::new(),
             keep: config.keep,
+            trail,
             pairing: tokio::sync::Mutex::new(()),
             vault: Mutex::new(vault),
             inner: Mutex::new(Inner {
@@ -137,8 +163,8 @@ impl Shared {
                 office: Office::new(),
                 dialogs: HashMap::new(),
                 live: HashMap::new(),
-                links,
-                registrars,
+                links: Vec::new(),
+                registrars: Vec::new(),
                 counter: 0,
             }),
         })
@@ -146,6 +172,21 @@ impl Shared {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a relay has confirmed that devices can reach the host.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.lock().registrars.iter().any(Option::is_some)
+    }
+
+    /// Where the host can be reached, as of now.
+    pub(crate) fn relays(&self) -> Arc<[RelayUrl]> {
+        self.relays.borrow().clone()
+    }
+
+    /// Tells of changes of [`relays`](Self::relays).
+    pub(crate) fn watch_relays(&self) -> watch::Receiver<Arc<[RelayUrl]>> {
+        self.relays.subscribe()
     }
 
     /// Changes the state on disk, then in memory. Blocks on the disk.
@@ -201,19 +242,20 @@ impl Shared {
                 }
             }
         }
+        self.trail.note("revoked", json!({ "device": gone.id, "name": gone.name }));
         tracing::info!(device = gone.id, "device revoked");
         Ok(())
     }
 
     pub(crate) fn rename(&self, id: &str, name: &str) -> Result<(), DeviceError> {
         let name = registry::check_name(name)?;
-        self.persist(|state| {
+        let (id, before) = self.persist(|state| {
             let place = state.find(id)?;
-            if let Some(device) = state.devices.get_mut(place) {
-                device.name = name.into();
-            }
-            Ok(())
-        })?
+            let device = state.devices.get_mut(place).ok_or_else(|| DeviceError::Unknown(id.into()))?;
+            Ok::<_, DeviceError>((device.id.clone(), core::mem::replace(&mut device.name, name.into())))
+        })??;
+        self.trail.note("renamed", json!({ "device": id, "name": name, "before": before }));
+        Ok(())
     }
 
     pub(crate) fn set_enabled(&self, enabled: bool) -> Result<(), StoreError> {
@@ -222,7 +264,21 @@ impl Shared {
             self.sessions.close_all(code::SHUTDOWN);
         }
         // Links begin anew where this changes; they stay where it does not.
-        self.enabled.send_if_modified(|known| core::mem::replace(known, enabled) != enabled);
+        if self.enabled.send_if_modified(|known| core::mem::replace(known, enabled) != enabled) {
+            self.trail.note(if enabled { "enabled" } else { "disabled" }, json!({}));
+        }
+        Ok(())
+    }
+
+    /// Moves the host to other relays. Blocks on the disk.
+    pub(crate) fn set_relays(&self, relays: Vec<RelayUrl>) -> Result<(), StoreError> {
+        let mut known = HashSet::new();
+        let relays: Arc<[RelayUrl]> = relays.into_iter().filter(|relay| known.insert(relay.clone())).collect();
+        let names: Vec<_> = relays.iter().map(ToString::to_string).collect();
+        self.persist(|state| state.relays.clone_from(&names))?;
+        if self.relays.send_if_modified(|known| core::mem::replace(known, relays.clone()) != relays) {
+            self.trail.note("relays set", json!({ "relays": names }));
+        }
         Ok(())
     }
 

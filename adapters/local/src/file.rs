@@ -1,7 +1,7 @@
 //! Private files, mode 0600: read with a bound, replaced whole, safe from crashes. What they say
 //! is the caller's business; encryption is in [`store`](crate::store).
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -166,6 +166,20 @@ pub(crate) fn lock(path: &Path) -> Result<File, FileError> {
     let file = open_lock(&path)?;
     file.lock().map_err(FileError::io("lock", &path))?;
     Ok(file)
+}
+
+/// As the lock that guards writing `path`, for as long as it is held; none where another holder has it.
+///
+/// # Errors
+/// [`FileError::Io`].
+pub fn try_lock(path: &Path) -> Result<Option<File>, FileError> {
+    let path = beside(path, "lock");
+    let file = open_lock(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(FileError::io("lock", &path)(error)),
+    }
 }
 
 pub(crate) fn open_lock(path: &Path) -> Result<File, FileError> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
+use homing_host::settings::Scope;
 
 use super::QrArgs;
 
@@ -15,6 +16,10 @@ pub(crate) enum HostCommand {
     /// The devices that were let in
     #[command(subcommand)]
     Devices(DevicesCommand),
+    /// What happened: pairings, connections, refusals, changes
+    Audit(HostAuditArgs),
+    /// Make a token for the settings page and its API; it is shown once
+    Token(HostTokenArgs),
     /// Let devices reach the running host again
     Enable,
     /// Cut the running host off from its relays and devices
@@ -33,6 +38,9 @@ pub(crate) struct HostStartArgs {
     /// What devices call this host [env: HOMING_NAME] [default: the machine's name]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Where the settings are served, on this machine only [env: HOMING_SETTINGS_LISTEN] [default: 127.0.0.1:7466]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) settings: Option<String>,
     /// A file with the relay's key, mode 0600 [env: HOMING_RELAY_KEY_FILE]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) relay_key_file: Option<PathBuf>,
@@ -51,6 +59,35 @@ pub(crate) struct HostPairArgs {
     pub(crate) confirm: bool,
     #[command(flatten)]
     pub(crate) qr: QrArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct HostAuditArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<AuditCommand>,
+    /// Go on with what happens from now on
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only the last lines
+    #[arg(short = 'n', long, value_name = "LINES", default_value_t = 50)]
+    pub(crate) last: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostTokenArgs {
+    /// What it is good for: settings:read to look, settings:write to change as well
+    #[arg(long)]
+    pub(crate) scope: Scope,
+    /// How long: 30m, 12h, 7d
+    #[arg(long = "for", value_name = "DURATION", default_value = "12h", value_parser = super::life)]
+    pub(crate) life: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Find any line that was changed, removed or moved
+    Verify,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,7 +10,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 pub(crate) use device::{ForwardArgs, HostsCommand, PairArgs, ProxyArgs, ServiceArgs};
-pub(crate) use host::{DevicesCommand, HostCommand, HostPairArgs, HostStartArgs};
+pub(crate) use host::{
+    AuditCommand, DevicesCommand, HostAuditArgs, HostCommand, HostPairArgs, HostStartArgs, HostTokenArgs,
+};
 pub(crate) use relay::{RelayCommand, RelayStartArgs};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not reachable, 4 refused, 5 expired.\n\
@@ -127,4 +129,18 @@ pub(crate) enum When {
     Auto,
     Always,
     Never,
+}
+
+/// A time such as `30m`, in seconds: at least one second, at most ten years.
+fn life(text: &str) -> Result<u64, &'static str> {
+    let wrong = "write a time as 90s, 30m, 12h or 7d, of at most ten years";
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => return Err(wrong),
+    };
+    let count: u64 = text.get(..text.len() - 1).and_then(|count| count.parse().ok()).ok_or(wrong)?;
+    count.checked_mul(unit).filter(|life| (1..=3650 * 86_400).contains(life)).ok_or(wrong)
 }

@@ -112,6 +112,11 @@ impl Config {
         }
     }
 
+    /// Whether somebody chose a setting.
+    pub(crate) fn is_set(&self, setting: &Setting) -> bool {
+        self.found.get(setting.key).is_some_and(|(_, origin)| *origin != Origin::Default)
+    }
+
     /// What sets a setting, for messages.
     pub(crate) fn origin(&self, setting: &Setting) -> String {
         match self.found.get(setting.key) {

@@ -71,6 +71,8 @@ pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERV
 pub(crate) static HOST_RELAY_KEY_FILE: Setting =
     setting("host.relay_key_file", "HOMING_RELAY_KEY_FILE", Kind::Path, None);
 pub(crate) static HOST_EXPOSE: Setting = setting("host.expose", "HOMING_EXPOSE", Kind::Services, None);
+pub(crate) static HOST_SETTINGS: Setting =
+    setting("host.settings", "HOMING_SETTINGS_LISTEN", Kind::Address, Some("127.0.0.1:7466"));
 pub(crate) static HOST_KEEP: Setting =
     setting("host.keep_seconds", "HOMING_HOST_KEEP_SECONDS", Kind::Seconds, Some("600"));
 pub(crate) static HOST_NAME: Setting = setting("host.name", "HOMING_NAME", Kind::Text, None);
@@ -93,6 +95,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &HOST_RELAY_KEY_FILE,
     &HOST_EXPOSE,
     &HOST_NAME,
+    &HOST_SETTINGS,
     &HOST_KEEP,
     &DEVICE_NAME,
     &DEVICE_PROXY,

@@ -1,8 +1,10 @@
 //! `homing host …`: runs a host, and tells a running one, or its state file, what to change.
 
+mod audit;
 mod devices;
 mod pair;
 mod start;
+mod token;
 
 use std::path::Path;
 
@@ -10,9 +12,11 @@ use homing_host::registry::{self, DeviceError};
 use homing_local::control::{ControlError, Role, call};
 use serde_json::{Value, json};
 
+pub(crate) use audit::audit;
 pub(crate) use devices::devices;
 pub(crate) use pair::{pair, picture};
 pub(crate) use start::{machine_name, start};
+pub(crate) use token::token;
 
 use crate::failure::{Exit, Failure};
 use crate::output::Output;

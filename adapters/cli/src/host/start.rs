@@ -1,5 +1,8 @@
 //! `homing host start`.
 
+use core::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::path::Path;
 
 use homing_core::handshake::Suite;
@@ -22,7 +25,9 @@ const MAX_KEY: usize = homing_core::hop::MAX_NAME;
 /// Runs the host until a signal stops it.
 pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Result<(), Failure> {
     let config = Config::load(data)?;
+    let by_flag = (!args.relays.is_empty()).then(|| "--relay".to_owned());
     let relays = config.list(&settings::HOST_RELAY, args.relays);
+    let relays_fixed_by = by_flag.or_else(|| (!relays.is_empty()).then(|| config.origin(&settings::HOST_RELAY)));
     let relays: Vec<RelayUrl> = parse_all(&relays, "--relay")?;
     let exposed: Vec<Exposed> = parse_all(&config.list(&settings::HOST_EXPOSE, args.exposed), "--expose")?;
     let relay_key = match config.path(&settings::HOST_RELAY_KEY_FILE, args.relay_key_file) {
@@ -35,14 +40,32 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
         tracing::warn!("nothing is exposed: devices can pair, and find no service; add --expose NAME=URL");
     }
     let summary: Vec<_> = exposed.iter().map(|exposed| (exposed.name.clone(), exposed.target.to_string())).collect();
-    let relay_names: Vec<_> = relays.iter().map(ToString::to_string).collect();
 
     let stop = signals::shutdown()?;
     let tls = ClientTls::system();
     let (suite, keep) = (Suite::Hybrid, config.seconds(&settings::HOST_KEEP, None));
-    let host = Host::open(HostConfig { data: data.into(), name, relays, exposed, relay_key, tls, suite, keep });
-    let host = host.map_err(|error| failure(&error))?;
+    let relays_later = args.settings.is_some() || config.is_set(&settings::HOST_SETTINGS);
+    let settings = Some(listen(&config, args.settings)?);
+    let data = data.into();
+    let config_of_host = HostConfig {
+        data,
+        name,
+        relays,
+        relays_later,
+        relays_fixed_by,
+        settings,
+        exposed,
+        relay_key,
+        tls,
+        suite,
+        keep,
+    };
+    let host = Host::open(config_of_host).map_err(|error| failure(&error))?;
     let handle = host.handle();
+    let relay_names = handle.relays();
+    if relay_names.is_empty() {
+        tracing::warn!("no relay yet: nothing can reach this host; name one with --relay URL, or on the settings page");
+    }
     if let Some(enabled) = config.switch_set_by(&settings::HOST_ENABLED, |origin| origin != Origin::Default) {
         handle.set_enabled(enabled).await.map_err(|error| super::refused(&error))?;
     }
@@ -54,11 +77,33 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
     for (service, target) in &summary {
         tracing::info!(%service, %target, "exposed");
     }
+    if let Some(address) = handle.settings_address() {
+        tracing::info!("settings on http://{address}/; `homing host token --scope settings:write` lets you in");
+    }
     tracing::info!(name = %clean_line(name), relays = %relay_names.join(", "), "the host runs; `homing host pair` lets devices in");
     out.json(&json!({ "event": "started", "name": name, "relays": relay_names, "services": summary.iter().map(|(name, _)| name).collect::<Vec<_>>() }))?;
     host.run(stop).await.map_err(|error| failure(&error))?;
     tracing::info!("the host has stopped");
     Ok(())
+}
+
+/// Where the settings are served. Nobody chose the default port: where it is taken, another one does.
+fn listen(config: &Config, flag: Option<String>) -> Result<TcpListener, Failure> {
+    let chosen = flag.is_some() || config.is_set(&settings::HOST_SETTINGS);
+    let address = config.text(&settings::HOST_SETTINGS, flag).unwrap_or_default();
+    let address: SocketAddr = address
+        .parse()
+        .map_err(|_| Failure::usage(format!("--settings: {address:?} is no address such as 127.0.0.1:7466")))?;
+    if !address.ip().is_loopback() {
+        return Err(Failure::usage(format!(
+            "--settings: {address} is no address of this machine only, such as 127.0.0.1:7466"
+        )));
+    }
+    let bound = TcpListener::bind(address).or_else(|error| match error.kind() {
+        ErrorKind::AddrInUse if !chosen => TcpListener::bind((address.ip(), 0)),
+        _ => Err(error),
+    });
+    bound.map_err(|error| Failure::failed(format!("cannot serve the settings on {address}: {error}")))
 }
 
 /// What this machine calls itself.

@@ -1,0 +1,29 @@
+//! The devices that were let in.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Desk;
+use super::answer::{Answer, Body};
+
+pub(super) async fn list(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!({ "devices": desk.host.devices() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rename {
+    name: String,
+}
+
+pub(super) async fn rename(State(desk): State<Desk>, Path(id): Path<String>, Body(rename): Body<Rename>) -> Answer {
+    desk.host.rename(&id, &rename.name).await?;
+    Ok(Json(json!({ "ok": true })))
+}
+
+pub(super) async fn revoke(State(desk): State<Desk>, Path(id): Path<String>) -> Answer {
+    desk.host.revoke(&id).await?;
+    Ok(Json(json!({ "ok": true })))
+}

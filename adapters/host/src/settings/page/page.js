@@ -1,0 +1,273 @@
+"use strict";
+// The settings page: what /api says, and nothing else. The token stays in this tab.
+
+const $ = (id) => document.getElementById(id);
+const show = (id, on) => { $(id).hidden = !on; };
+let token = sessionStorage.getItem("token") || "";
+let pairing = null; // { id, expires, timer }
+let oldest = null;
+let running = 0; // which sign-in the loops belong to
+
+async function api(method, path, body) {
+  const headers = { Authorization: `Bearer ${token}` };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(`/api${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const value = await answer.json().catch(() => ({}));
+  if (answer.status === 401) { signOut(); throw new Error("Sign in again: the token is not valid any more."); }
+  if (!answer.ok) {
+    const reasons = (value.diagnostics || []).map((reason) => reason.message);
+    throw new Error(reasons.length ? reasons.join("; ") : value.error ? value.error.message : `error ${answer.status}`);
+  }
+  return value;
+}
+
+function complain(error) {
+  $("alert").textContent = error ? `That did not work: ${error.message}` : "";
+  show("alert", Boolean(error));
+}
+
+// Runs what a button does; its mistakes are shown, and it is not pressed twice.
+function on(id, event, action) {
+  $(id).addEventListener(event, async (happened) => {
+    happened.preventDefault();
+    const button = happened.submitter || happened.currentTarget;
+    button.disabled = true;
+    try { complain(null); await action(happened); } catch (error) { complain(error); } finally { button.disabled = false; }
+  });
+}
+
+function element(name, text, parent, kind) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  if (kind) made.className = kind;
+  if (parent) parent.append(made);
+  return made;
+}
+
+const when = (text) => text ? new Date(text).toLocaleString() : "never";
+
+async function refresh() {
+  const [status, relay, devices] = await Promise.all(
+    [api("GET", "/settings/relay/status"), api("GET", "/settings/relay"), api("GET", "/devices")]);
+  $("host-name").textContent = status.name;
+  document.title = `homing: ${status.name}`;
+  const state = !status.enabled ? "cut off" : status.reachable ? "devices can reach it" : "not reachable";
+  $("state").className = status.reachable ? "good" : "bad";
+  if ($("state").textContent !== state) $("state").textContent = state;
+  if (document.activeElement !== $("relay-enabled")) $("relay-enabled").checked = relay.enabled;
+  if (document.activeElement !== $("relay-urls")) $("relay-urls").value = relay.relays.join("\n");
+  $("relay-urls").readOnly = Boolean(relay.fixed_by);
+  show("relay-save", !relay.fixed_by);
+  show("relay-fixed", Boolean(relay.fixed_by));
+  $("relay-fixed").textContent = `Set by ${relay.fixed_by}: change them there.`;
+  $("links").replaceChildren(...status.links.map((link) => {
+    const line = element("li", "");
+    const trip = link.last_round_trip_ms;
+    element("strong", link.relay, line);
+    const text = trip == null ? link.state : `${link.state}, round trip ${trip.toFixed(1)} ms`;
+    element("small", link.last_error ? `${text}: ${link.last_error}` : text, line);
+    return line;
+  }));
+  showDevices(devices.devices);
+}
+
+function showDevices(devices) {
+  show("devices-none", devices.length === 0);
+  const known = JSON.stringify(devices);
+  // A list that is built anew loses the focus of whoever walks through it.
+  if ($("devices").dataset.known === known) return;
+  $("devices").dataset.known = known;
+  $("devices").replaceChildren(...devices.map((device) => {
+    const line = element("li", "");
+    const about = element("div", "", line);
+    element("strong", device.name, about);
+    const live = device.channels > 0 ? "connected now" : `last seen ${when(device.last_seen)}`;
+    element("small", `${device.platform}, paired ${when(device.paired_at)}, ${live}`, about);
+    const buttons = element("div", "", line);
+    const rename = element("button", "Rename", buttons, "quiet");
+    rename.setAttribute("aria-label", `Rename ${device.name}`);
+    rename.addEventListener("click", () => change(async () => {
+      const name = prompt(`What is ${device.name} to be called?`, device.name);
+      if (name) await api("PATCH", `/devices/${device.id}`, { name });
+    }));
+    const revoke = element("button", "Revoke", buttons, "danger");
+    revoke.setAttribute("aria-label", `Revoke ${device.name}`);
+    revoke.addEventListener("click", () => change(async () => {
+      if (confirm(`Shut ${device.name} out for good?`)) await api("DELETE", `/devices/${device.id}`);
+    }));
+    return line;
+  }));
+}
+
+async function change(action) {
+  try { complain(null); await action(); await refresh(); } catch (error) { complain(error); }
+}
+
+// Pairing
+
+on("pair-start", "click", async () => {
+  $("pair-end").textContent = "";
+  const link = await api("POST", "/onboarding/qr", { auto: $("pair-auto").checked });
+  pairing = { id: link.id, expires: link.expires_at };
+  const picture = new DOMParser().parseFromString(link.svg, "image/svg+xml").documentElement;
+  picture.setAttribute("role", "img");
+  picture.setAttribute("aria-label", "QR code of the pairing link");
+  $("pair-code").replaceChildren(document.importNode(picture, true));
+  $("pair-link").textContent = `homing pair '${link.link}'`;
+  show("pair-idle", false);
+  show("pair-open", true);
+  $("pair-cancel").focus();
+  follow(pairing);
+});
+
+async function follow(mine) {
+  while (pairing === mine) {
+    const left = Math.max(0, mine.expires - Math.floor(Date.now() / 1000));
+    $("pair-left").textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    let now;
+    try { now = await api("GET", `/onboarding/${mine.id}`); } catch (error) { return endPairing(""); }
+    if (pairing !== mine) return;
+    if (now.state === "confirm" && $("pair-ask").hidden) {
+      $("pair-who").textContent = `${now.device.name} (${now.device.platform}) asks to be let in.`;
+      $("pair-check").textContent = now.check;
+      $("pair-code").replaceChildren();
+      show("pair-open", false);
+      show("pair-ask", true);
+      $("pair-yes").focus();
+    } else if (now.state === "paired") {
+      endPairing(`${now.device.name} was let in.`);
+      return refresh().catch(complain);
+    } else if (now.state === "denied") {
+      return endPairing("The device was turned away, and the link is void.");
+    } else if (now.state === "expired") {
+      return endPairing("The link has expired.");
+    }
+    await pause(500);
+  }
+}
+
+function endPairing(text) {
+  pairing = null;
+  $("pair-code").replaceChildren();
+  $("pair-link").textContent = "";
+  show("pair-open", false);
+  show("pair-ask", false);
+  show("pair-idle", true);
+  $("pair-end").textContent = text;
+}
+
+on("pair-cancel", "click", async () => {
+  const id = pairing && pairing.id;
+  endPairing("");
+  if (id) await api("DELETE", `/onboarding/${id}`);
+});
+on("pair-yes", "click", () => api("POST", `/onboarding/${pairing.id}/answer`, { approve: true }));
+on("pair-no", "click", () => api("POST", `/onboarding/${pairing.id}/answer`, { approve: false }));
+
+// Relay
+
+on("relay-enabled", "change", async () => {
+  await api("PUT", "/settings/relay", { enabled: $("relay-enabled").checked });
+  $("relay-enabled").blur();
+  await refresh();
+});
+on("relay-form", "submit", async () => {
+  const relays = $("relay-urls").value.split("\n").map((line) => line.trim()).filter(Boolean);
+  await api("PUT", "/settings/relay", { relays });
+  await refresh();
+});
+
+// Audit
+
+function entryLine(entry) {
+  const line = element("li", "");
+  element("time", when(entry.time), line).dateTime = entry.time;
+  element("strong", entry.event, line);
+  const known = ["time", "event", "seq", "chain", "after"];
+  const rest = Object.entries(entry).filter(([name, value]) => !known.includes(name) && value !== null);
+  if (rest.length) line.append(` ${rest.map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value)}`).join(", ")}`);
+  return line;
+}
+
+async function older() {
+  const page = await api("GET", `/audit?limit=20${oldest === null ? "" : `&before=${oldest}`}`);
+  $("audit").append(...page.entries.map(entryLine));
+  oldest = page.next;
+  show("audit-more", page.next !== null);
+}
+on("audit-more", "click", older);
+
+async function watchAudit(mine) {
+  while (running === mine) {
+    try {
+      const answer = await fetch("/api/audit/events", { headers: { Authorization: `Bearer ${token}` } });
+      if (!answer.ok) return;
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done || running !== mine) break;
+        const parts = (rest + value).split("\n\n");
+        rest = parts.pop();
+        for (const part of parts) {
+          const data = part.split("\n").find((line) => line.startsWith("data: "));
+          if (!part.includes("event: entry") || !data) continue;
+          $("audit").prepend(entryLine(JSON.parse(data.slice(6))));
+          refresh().catch(complain);
+        }
+      }
+    } catch (error) { /* the host may be starting anew */ }
+    await pause(2000);
+  }
+}
+
+// Signing in
+
+const pause = (time) => new Promise((done) => setTimeout(done, time));
+
+async function signIn() {
+  const mine = ++running;
+  await refresh();
+  sessionStorage.setItem("token", token);
+  show("login", false);
+  show("settings", true);
+  $("audit").replaceChildren();
+  oldest = null;
+  await older();
+  watchAudit(mine);
+  while (running === mine) {
+    await pause(2000);
+    if (running === mine) await refresh().catch((error) => { $("state").textContent = "the host does not answer"; $("state").className = "bad"; });
+  }
+}
+
+function signOut() {
+  running++;
+  token = "";
+  sessionStorage.removeItem("token");
+  endPairing("");
+  show("settings", false);
+  show("login", true);
+  $("state").textContent = "";
+}
+
+on("login-form", "submit", () => {
+  token = $("token").value.trim();
+  $("token").value = "";
+  signIn().catch(loginFailed);
+});
+on("sign-out", "click", signOut);
+
+function loginFailed(error) {
+  signOut();
+  $("state").textContent = error.message;
+  $("state").className = "bad";
+  $("token").focus();
+}
+
+// `homing host token` shows a link with the token behind a #, which no server is told.
+if (location.hash.length > 1) {
+  token = decodeURIComponent(location.hash.slice(1));
+  history.replaceState(null, "", "/");
+}
+if (token) signIn().catch(loginFailed); else signOut();
