@@ -9,8 +9,7 @@ use arbitrary::Arbitrary;
 use homing_core::Instant;
 use homing_core::crypto::{Identity, PublicKey, Secret};
 use homing_core::hop::{
-    self, Capability, ChannelId, Code, DATA_HEADER_LEN, DEVICE_IDX, Dial, EARLY_CREDIT, Frame, Register,
-    register_mac,
+    self, Capability, ChannelId, Code, DATA_HEADER_LEN, DEVICE_IDX, Dial, EARLY_CREDIT, Frame, Register, register_mac,
 };
 use homing_core::relay::{ChannelSlot, Config, Handled, LinkId, LinkSlot, Outbox, RouteSlot, Switch};
 use homing_core::wire::{MAX_RECORD, Writer};

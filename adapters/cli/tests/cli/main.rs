@@ -24,7 +24,7 @@ fn help_lists_exactly_the_commands_there_are() {
     let all = [
         ("", "completions config connect demo doctor forward host hosts man pair proxy relay status"),
         ("relay", "start status"),
-        ("host", "devices disable enable pair start"),
+        ("host", "audit devices disable enable pair start token"),
         ("host devices", "list rename revoke"),
         ("hosts", "forget list rename"),
         ("config", "check show"),

@@ -53,7 +53,12 @@ async fn nothing_lies_open_on_the_disk() {
             let (raw, text) = (unhex(secret), secret.as_bytes());
             assert!(!holds(bytes, &raw) && !holds(bytes, text), "a secret lies open in {}", path.display());
         }
-        for text in [&link[14..], "\"device\"", HOST, "token", "identity"] {
+        assert!(!holds(bytes, &link.as_bytes()[14..]), "the link lies open in {}", path.display());
+        // The audit trail is to be read, by the host's owner alone.
+        if path.file_name().is_some_and(|name| name == "audit.ndjson") {
+            continue;
+        }
+        for text in ["\"device\"", HOST, "token", "identity"] {
             assert!(!holds(bytes, text.as_bytes()), "{text:?} lies open in {}", path.display());
         }
     }

@@ -8,6 +8,7 @@
     reason = "shared, and each test file uses its part"
 )]
 
+pub mod browser;
 pub mod client;
 pub mod process;
 pub mod service;
