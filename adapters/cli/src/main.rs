@@ -22,6 +22,7 @@ mod qr;
 mod relay;
 mod signals;
 mod status;
+mod supervisor;
 
 use core::future::Future;
 use std::path::Path;

@@ -175,7 +175,7 @@ async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
     let Ok(Ok(name)) = tokio::time::timeout(NAMING_TIME, read_name(&mut stream)).await else { return };
     if name.is_empty() {
         let list: Vec<_> =
-            shared.services.iter().map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
+            shared.services().iter().map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
         // Devices were paired through one of them, and fall back on the others.
         let relays: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
         let text = json!({ "services": list, "relays": relays }).to_string();
@@ -184,12 +184,12 @@ async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
         }
         return;
     }
-    let Some(service) = shared.services.find(&name) else { return stream.abort(reset::UNKNOWN_SERVICE) };
+    let Some(service) = shared.services().find(&name).cloned() else { return stream.abort(reset::UNKNOWN_SERVICE) };
     if service.is_raw() {
         // A raw service that breaks off must not look like one that ended.
         stream.abort_with(reset::UNREACHABLE);
     }
-    if let Err(error) = service::serve(stream, service, &caller).await {
+    if let Err(error) = service::serve(stream, &service, &caller).await {
         tracing::debug!(service = name, %error, "stream ended early");
     }
 }

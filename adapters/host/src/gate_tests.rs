@@ -29,7 +29,7 @@ fn a_knock_under_a_cancelled_ticket_does_not_count_for_the_next() {
         keep: crate::KEEP,
     };
     let trail = crate::audit::Trail::open(state.audit_files(data.path())).unwrap();
-    let shared = Shared::new(config, Services::default(), vault, state, trail);
+    let shared = Shared::new(config, Services::default(), Vec::new(), vault, state, trail);
     let now = TokioClock.now();
     let issue = || {
         let flags = Flags { confirm: false, in_band: false, plain: false };

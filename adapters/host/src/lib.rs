@@ -35,7 +35,7 @@ pub use shared::{HostConfig, KEEP, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
 
 use audit::{AuditError, AuditFiles, Trail};
 use registry::DeviceError;
-use service::{ExposeError, Service, Services};
+use service::{ExposeError, Exposed, Service, Services};
 use settings::{NewToken, Scope};
 use shared::Shared;
 
@@ -116,8 +116,8 @@ impl Host {
         let mut known = HashSet::new();
         config.relays.retain(|relay| known.insert(relay.clone()));
         let lock = RoleLock::acquire(&config.data, "host")?;
-        let mut services = Services::new(config.exposed.iter().cloned())?;
-        own.into_iter().try_for_each(|service| services.add(service))?;
+        let own: Vec<_> = own.into_iter().map(Arc::new).collect();
+        let services = Services::with_own(config.exposed.iter().cloned(), &own)?;
         let (vault, state) = registry::open_or_create(&config.data, &config.name)?;
         if config.relays.is_empty() {
             config.relays = state.relays.iter().filter_map(|relay| relay.parse().ok()).collect();
@@ -128,7 +128,7 @@ impl Host {
         let listener = Listener::bind(&config.data, Role::Host)?;
         let settings = config.settings.take().map(settings::listen).transpose().map_err(HostError::Settings)?;
         let trail = Trail::open(state.audit_files(&config.data))?;
-        let shared = Shared::new(config, services, vault, state, trail);
+        let shared = Shared::new(config, services, own, vault, state, trail);
         let (settings, address) = settings.unzip();
         if let Some(address) = address {
             let _ = shared.settings.set(address); // nobody else sets it
@@ -151,7 +151,7 @@ impl Host {
         let mut settings = pin!(settings::run(self.settings, self.handle.clone()));
         let mut relays = shared.watch_relays();
         let names: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
-        let services: Vec<_> = shared.services.iter().map(|service| service.name()).collect();
+        let services: Vec<_> = shared.services().iter().map(|service| service.name().to_owned()).collect();
         shared.trail.note("started", json!({ "relays": names, "services": services }));
         let handle = self.handle.clone();
         let mut control = pin!(self.listener.serve(move |request| control::answer(handle.clone(), request)));
@@ -268,6 +268,15 @@ impl HostHandle {
         self.blocking(move |shared| shared.set_relays(relays).map_err(DeviceError::from)).await
     }
 
+    /// Takes over what its configuration says now: other services for streams that begin from now on, and other relays
+    /// where the configuration names any. Services of the program's own stay.
+    ///
+    /// # Errors
+    /// [`ExposeError`]; everything is as before then.
+    pub fn reload(&self, exposed: Vec<Exposed>, relays: Vec<RelayUrl>) -> Result<(), ExposeError> {
+        self.shared.reload(exposed, relays)
+    }
+
     /// Where its settings are served.
     #[must_use]
     pub fn settings_address(&self) -> Option<SocketAddr> {
@@ -317,7 +326,7 @@ impl HostHandle {
             "pid": std::process::id(),
             "name": inner.state.name,
             "enabled": inner.state.enabled,
-            "services": self.shared.services.iter().map(|service| service.name()).collect::<Vec<_>>(),
+            "services": self.shared.services().iter().map(|service| service.name()).collect::<Vec<_>>(),
             "devices": inner.state.devices.len(),
             "sessions": inner.live.len(),
             "max_sessions": MAX_SESSIONS,

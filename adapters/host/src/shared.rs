@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::{HashMap, HashSet};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use homing_core::channel::code;
 use homing_core::crypto::{Identity, Secret};
@@ -25,7 +25,7 @@ use crate::audit::Trail;
 use crate::dialog::PairEvent;
 use crate::links::LinkStatus;
 use crate::registry::{self, Device, DeviceError, State};
-use crate::service::Services;
+use crate::service::{ExposeError, Exposed, Service, Services};
 
 /// Sessions at once, over all devices.
 pub const MAX_SESSIONS: usize = 64;
@@ -95,7 +95,9 @@ pub(crate) struct Shared {
     pub(crate) relay_key: Option<Zeroizing<String>>,
     pub(crate) tls: ClientTls,
     pub(crate) suite: Suite,
-    pub(crate) services: Services,
+    services: RwLock<Arc<Services>>,
+    /// Services of the program's own, which no configuration takes away.
+    own: Vec<Arc<Service>>,
     pub(crate) identity: Identity,
     pub(crate) mac1_key: Secret<32>,
     pub(crate) route: Identity,
@@ -132,6 +134,7 @@ impl Shared {
     pub(crate) fn new(
         config: HostConfig,
         services: Services,
+        own: Vec<Arc<Service>>,
         vault: Vault<State>,
         state: State,
         trail: Trail,
@@ -146,7 +149,8 @@ impl Shared {
             relay_key: config.relay_key,
             tls: config.tls,
             suite: config.suite,
-            services,
+            services: RwLock::new(Arc::new(services)),
+            own,
             mac1_key: host_mac1_key(identity.public()),
             route_id: hop::route_id(route.public()),
             identity,
@@ -270,13 +274,36 @@ impl Shared {
         Ok(())
     }
 
-    /// Moves the host to other relays. Blocks on the disk.
-    pub(crate) fn set_relays(&self, relays: Vec<RelayUrl>) -> Result<(), StoreError> {
+    /// What streams that begin now can reach.
+    pub(crate) fn services(&self) -> Arc<Services> {
+        self.services.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes over what the configuration says now.
+    pub(crate) fn reload(&self, exposed: Vec<Exposed>, relays: Vec<RelayUrl>) -> Result<(), ExposeError> {
+        let services = Arc::new(Services::with_own(exposed, &self.own)?);
+        let names: Vec<_> = services.iter().map(|service| service.name().to_owned()).collect();
+        *self.services.write().unwrap_or_else(PoisonError::into_inner) = services;
+        if !relays.is_empty() {
+            self.move_to(relays);
+        }
+        let relays: Vec<_> = self.relays().iter().map(ToString::to_string).collect();
+        self.trail.note("reloaded", json!({ "services": names, "relays": relays }));
+        Ok(())
+    }
+
+    /// Links begin anew where the relays are others.
+    fn move_to(&self, relays: Vec<RelayUrl>) -> bool {
         let mut known = HashSet::new();
         let relays: Arc<[RelayUrl]> = relays.into_iter().filter(|relay| known.insert(relay.clone())).collect();
+        self.relays.send_if_modified(|known| core::mem::replace(known, relays.clone()) != relays)
+    }
+
+    /// Moves the host to other relays. Blocks on the disk.
+    pub(crate) fn set_relays(&self, relays: Vec<RelayUrl>) -> Result<(), StoreError> {
         let names: Vec<_> = relays.iter().map(ToString::to_string).collect();
         self.persist(|state| state.relays.clone_from(&names))?;
-        if self.relays.send_if_modified(|known| core::mem::replace(known, relays.clone()) != relays) {
+        if self.move_to(relays) {
             self.trail.note("relays set", json!({ "relays": names }));
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod audit;
 mod devices;
 mod pair;
+mod reload;
 mod start;
 mod token;
 

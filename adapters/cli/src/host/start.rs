@@ -13,11 +13,12 @@ use homing_tokio::{ClientTls, RelayUrl};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::reload;
 use crate::args::HostStartArgs;
 use crate::config::{Config, Origin, settings};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, clean_line};
-use crate::signals;
+use crate::{signals, supervisor};
 
 /// Bytes of a relay's key, as relays take it.
 const MAX_KEY: usize = homing_core::hop::MAX_NAME;
@@ -25,6 +26,7 @@ const MAX_KEY: usize = homing_core::hop::MAX_NAME;
 /// Runs the host until a signal stops it.
 pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Result<(), Failure> {
     let config = Config::load(data)?;
+    let flags = (args.exposed.clone(), args.relays.clone());
     let by_flag = (!args.relays.is_empty()).then(|| "--relay".to_owned());
     let relays = config.list(&settings::HOST_RELAY, args.relays);
     let relays_fixed_by = by_flag.or_else(|| (!relays.is_empty()).then(|| config.origin(&settings::HOST_RELAY)));
@@ -46,9 +48,8 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
     let (suite, keep) = (Suite::Hybrid, config.seconds(&settings::HOST_KEEP, None));
     let relays_later = args.settings.is_some() || config.is_set(&settings::HOST_SETTINGS);
     let settings = Some(listen(&config, args.settings)?);
-    let data = data.into();
     let config_of_host = HostConfig {
-        data,
+        data: data.into(),
         name,
         relays,
         relays_later,
@@ -81,8 +82,20 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
         tracing::info!("settings on http://{address}/; `homing host token --scope settings:write` lets you in");
     }
     tracing::info!(name = %clean_line(name), relays = %relay_names.join(", "), "the host runs; `homing host pair` lets devices in");
-    out.json(&json!({ "event": "started", "name": name, "relays": relay_names, "services": summary.iter().map(|(name, _)| name).collect::<Vec<_>>() }))?;
-    host.run(stop).await.map_err(|error| failure(&error))?;
+    let services: Vec<_> = summary.iter().map(|(name, _)| name.as_str()).collect();
+    out.json(&json!({ "event": "started", "name": name, "relays": relay_names, "services": services }))?;
+    supervisor::ready(&format!("serves {} at {}", services.join(", "), relay_names.join(", ")));
+    let hangups = signals::hangups()?;
+    let stop = async {
+        stop.await;
+        supervisor::stopping();
+    };
+    let served = tokio::select! {
+        served = host.run(stop) => served,
+        never = supervisor::watch() => match never {},
+        never = reload::at(hangups, &handle, data, &flags) => match never {},
+    };
+    served.map_err(|error| failure(&error))?;
     tracing::info!("the host has stopped");
     Ok(())
 }
@@ -114,7 +127,10 @@ pub(crate) fn machine_name() -> String {
     if name.is_empty() { "host".to_owned() } else { clean_line(name) }
 }
 
-fn parse_all<T: core::str::FromStr<Err: core::fmt::Display>>(texts: &[String], flag: &str) -> Result<Vec<T>, Failure> {
+pub(super) fn parse_all<T: core::str::FromStr<Err: core::fmt::Display>>(
+    texts: &[String],
+    flag: &str,
+) -> Result<Vec<T>, Failure> {
     let parse = |text: &String| text.parse().map_err(|error| Failure::usage(format!("{flag}: {error}")));
     texts.iter().map(parse).collect()
 }

@@ -14,7 +14,7 @@ use crate::args::RelayStartArgs;
 use crate::config::{Config, settings};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, field};
-use crate::signals;
+use crate::{signals, supervisor};
 
 /// `relay start`.
 pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Result<(), Failure> {
@@ -62,6 +62,8 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     tracing::info!(%address, tls = has_tls, open, "the relay listens; hosts take --relay {url}");
     out.json(&json!({ "event": "listening", "address": address.to_string(), "url": url }))?;
 
+    supervisor::ready(&format!("listens on {address}"));
+
     let (handle, reloading) = (relay.handle(), relay.handle());
     let side = async {
         tokio::join!(control::serve(control, handle), async {
@@ -73,9 +75,14 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
             }
         });
     };
+    let stop = async {
+        stop.await;
+        supervisor::stopping();
+    };
     tokio::select! {
         () = relay.run(stop) => {}
         () = side => {}
+        never = supervisor::watch() => match never {},
     }
     tracing::info!("the relay has stopped");
     Ok(())

@@ -5,6 +5,7 @@ mod api;
 mod audit;
 mod page;
 mod schema;
+mod service;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -214,16 +214,27 @@ impl Services {
         Ok(table)
     }
 
+    /// The same, with some that are there already.
+    pub(crate) fn with_own(all: impl IntoIterator<Item = Exposed>, own: &[Arc<Service>]) -> Result<Self, ExposeError> {
+        let mut table = Self::new(all)?;
+        own.iter().try_for_each(|service| table.insert(service.clone()))?;
+        Ok(table)
+    }
+
     /// Adds one service.
     ///
     /// # Errors
     ///
     /// When its name is taken.
     pub fn add(&mut self, service: Service) -> Result<(), ExposeError> {
+        self.insert(Arc::new(service))
+    }
+
+    fn insert(&mut self, service: Arc<Service>) -> Result<(), ExposeError> {
         if self.0.contains_key(service.name()) {
             return Err(ExposeError::Twice(service.name().to_owned()));
         }
-        self.0.insert(service.name().to_owned(), Arc::new(service));
+        self.0.insert(service.name().to_owned(), service);
         Ok(())
     }
 
