@@ -8,9 +8,9 @@ use std::sync::mpsc;
 use homing_core::channel::code;
 use homing_core::crypto::{Identity, Secret};
 use homing_core::handshake::Suite;
-use homing_core::pairing::{Ticket, parse_link};
+use homing_core::pairing::{MAX_TICKETS, Refused, Ticket, parse_link};
 use homing_driver::device::{HostRecord, Profile};
-use homing_driver::host::{DeviceRecord, HostKeys, Registry};
+use homing_driver::host::{DeviceRecord, HostKeys, InviteError, Registry};
 use homing_driver::{Clock, Ended, Stream};
 use homing_relay::{Admission, Relay, RelayConfig};
 use homing_tokio::{ClientTls, RelayUrl, TokioClock, TunnelStream, dial, endpoint_config};
@@ -146,6 +146,44 @@ async fn a_stream_outlives_its_call_where_both_ends_keep_it() {
     assert_eq!(timeout(PATIENCE, stream.read(&mut heard)).await.unwrap().unwrap(), 0);
     opener.close();
     assert!(matches!(timeout(PATIENCE, calling).await.unwrap().unwrap(), Ended::Asked));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_device_does_not_take_all_the_room() {
+    let relay = start_relay().await;
+    let (host, _serving) = start_host(&relay, HostKeys::generate(), |_| {}).await;
+    let [greedy, other] = [0, 1].map(|_| Profile::new(invite(&host, &relay), "laptop", 1));
+    let (at_device, kept) = mpsc::channel();
+    greedy.store_with(move |record: &HostRecord| at_device.send(copy_host(record)).map_err(|e| e.to_string()));
+    for device in [&greedy, &other] {
+        assert!(matches!(echo(device, &relay).await, Ended::Asked));
+    }
+    let record = kept.recv().unwrap();
+    let mut open = Vec::new();
+    let ended = loop {
+        // Each is a session of its own: a profile has one at a time.
+        let (calling, opening) = Profile::paired(copy_host(&record)).call(socket(&relay).await, TokioClock);
+        let calling = tokio::spawn(calling);
+        match timeout(PATIENCE, opening).await.unwrap() {
+            Some(opener) if open.len() < 8 => open.push(opener),
+            _ => break timeout(PATIENCE, calling).await.unwrap().unwrap(),
+        }
+    };
+    assert_eq!(open.len(), 8);
+    assert!(matches!(ended, Ended::Closed { code: code::LIMIT, .. }), "{ended}");
+    assert!(matches!(echo(&other, &relay).await, Ended::Asked));
+    assert!(open.iter().all(|opener| opener.open().is_some()));
+}
+
+#[test]
+fn tickets_are_few_and_name_a_relay() {
+    let host = Registry::new(HostKeys::generate(), "test host");
+    let invite = |relay| host.invite(relay, false, Suite::Classic, TokioClock.now());
+    assert!(matches!(invite("Relay.Example/x"), Err(InviteError::Relay(_))));
+    for _ in 0..MAX_TICKETS {
+        assert_eq!(invite("relay.example").unwrap().relay.as_str(), "relay.example");
+    }
+    assert!(matches!(invite("relay.example"), Err(InviteError::Refused(Refused::TooMany))));
 }
 
 async fn start_relay() -> RelayUrl {

@@ -27,7 +27,8 @@ type Store = Box<dyn FnMut(&HostRecord) -> Result<(), String> + Send>;
 type Ask = Box<dyn FnMut(CheckWords, u16) + Send>;
 
 /// A device's way to one host: it pairs with its first call and connects with each later one.
-/// Cheap to clone; calls go one after the other.
+/// Cheap to clone; calls go one after the other: each takes over the streams of the one before, and
+/// one that begins while another has them waits, and times out.
 #[derive(Clone)]
 pub struct Profile {
     kept: Kept,
