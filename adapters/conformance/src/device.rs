@@ -137,7 +137,7 @@ impl Calling {
         let (tell, heard) = mpsc::channel();
         let (give_up, given_up) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            D::run(async {
+            D::run(async move {
                 let calling = async {
                     let socket = D::dial(&url, &tls).await.unwrap();
                     call_again(socket, &D::Clock::default(), want, &kept, &mut Ears(tell, fresh)).await

@@ -103,7 +103,7 @@ impl Host {
                 grip: gripped,
                 runtime: PhantomData::<fn() -> R>,
             };
-            R::run(keeper.run(&url, &tls));
+            R::run(async move { keeper.run(&url, &tls).await });
         });
         let host = Self { ticket, told, grip };
         assert!(matches!(host.told(), Told::Registered));

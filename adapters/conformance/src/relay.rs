@@ -28,7 +28,7 @@ impl RunningRelay {
         let (stop, stopped) = oneshot::channel();
         let start = if tls.is_some() { "wss://localhost" } else { "ws://127.0.0.1" };
         std::thread::spawn(move || {
-            R::run(async {
+            R::run(async move {
                 let mut config = RelayConfig::new(([127, 0, 0, 1], 0).into(), Admission::Open);
                 config.tls = tls;
                 config.drain = Duration::from_secs(600);

@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
+use std::sync::{LazyLock, mpsc};
 
 use async_tungstenite::WebSocketStream;
 use futures_io::{AsyncRead, AsyncWrite};
@@ -43,8 +44,8 @@ pub trait Runtime: 'static {
     fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
     /// Waits.
     fn sleep(time: Duration) -> impl Future<Output = ()> + Send;
-    /// Runs a future on this thread, and what it spawns.
-    fn run<T>(future: impl Future<Output = T>) -> T;
+    /// Runs a future on the runtime's only thread, and waits for it on this one.
+    fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T;
     /// Runs a task until it ends.
     fn spawn(task: impl Future<Output = ()> + Send + 'static);
 }
@@ -93,8 +94,14 @@ impl Runtime for Smol {
         smol::Timer::after(time).await;
     }
 
-    fn run<T>(future: impl Future<Output = T>) -> T {
-        smol::block_on(future)
+    fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+        // Not `block_on`: a thread that waits in it takes the I/O events from the executor's, and each of them would
+        // have to be handed over.
+        let (tell, told) = mpsc::channel();
+        let running = smol::spawn(async move { tell.send(future.await) });
+        let done = told.recv().expect("no panic");
+        running.detach();
+        done
     }
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {
@@ -146,11 +153,11 @@ impl Runtime for Tokio {
         tokio::time::sleep(time).await;
     }
 
-    fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let done = runtime.block_on(future);
-        runtime.shutdown_background();
-        done
+    fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+        static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+        });
+        RUNTIME.block_on(RUNTIME.spawn(future)).expect("no panic")
     }
 
     fn spawn(task: impl Future<Output = ()> + Send + 'static) {

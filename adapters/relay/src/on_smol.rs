@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::runtime::Runtime;
 
-/// smol. Links run on its global executor, the relay itself wherever it is polled.
+/// smol. Links run on its global executor, the relay itself wherever it is polled: best there, too, since a thread that
+/// waits in `block_on` takes the I/O events from the executor's, and has to hand each of them over.
 #[derive(Clone, Copy, Debug)]
 pub struct Smol;
 

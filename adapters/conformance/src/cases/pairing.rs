@@ -54,6 +54,7 @@ pub(super) fn tls<D: Runtime, H: Runtime, R: Runtime>() {
     calling.close(&opener);
 
     let (_, stranger) = certificate(other.path());
-    let refused = D::run(async { D::dial(&relay.url, &stranger()).await.err() });
+    let (url, stranger) = (relay.url.clone(), stranger());
+    let refused = D::run(async move { D::dial(&url, &stranger).await.err() });
     assert!(matches!(refused, Some(DialError::Tls { .. })), "{refused:?}");
 }

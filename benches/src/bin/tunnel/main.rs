@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on stops at once")]
 
+mod figure;
 mod homing;
 mod load;
 mod process;
@@ -15,6 +16,7 @@ mod service;
 use core::net::SocketAddr;
 use std::process::ExitCode;
 
+use figure::{Figure, argument, load_average};
 use process::Process;
 
 const CONNECTIONS: usize = 16;
@@ -45,61 +47,13 @@ impl Tunnel {
     }
 }
 
-/// A figure of both tunnels, a value per round.
-struct Figure {
-    name: &'static str,
-    /// Whether more is better, and ours over rathole's at its worst.
-    target: Option<(bool, f64)>,
-    values: [Vec<f64>; 2],
-}
-
-impl Figure {
-    fn report(&self) -> bool {
-        let [ours, theirs] = self.values.each_ref().map(|values| median(values));
-        let ratios: Vec<f64> = self.values[0].iter().zip(&self.values[1]).map(|(a, b)| a / b).collect();
-        let ratio = median(&ratios);
-        // Rounds of a shared machine differ: half of how far they lie apart is what we cannot tell.
-        let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = ratios.iter().copied().fold(0.0, f64::max);
-        let noise = ((most - least) / 2.0).min(0.1);
-        let met = self.target.is_none_or(
-            |(more, target)| {
-                if more { ratio + noise >= target } else { ratio - noise <= target }
-            },
-        );
-        let target =
-            self.target.map_or("-".into(), |(more, target)| format!("{} {target}", if more { ">=" } else { "<=" }));
-        let verdict = match (self.target, met) {
-            (None, _) => "",
-            (Some(_), true) => "pass",
-            (Some(_), false) => "MISSED",
-        };
-        println!(
-            "| {:<44} | {ours:>9.2} | {theirs:>9.2} | {target:>6} | {ratio:>5.2} ({least:.2} to {most:.2}) | {verdict} |",
-            self.name
-        );
-        met
-    }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn argument(name: &str, default: u64) -> u64 {
-    let mut args = std::env::args().skip_while(|arg| arg != name);
-    args.nth(1).map_or(default, |value| value.parse().expect("a number"))
-}
-
 fn main() -> ExitCode {
     let (rounds, mb, requests) = (argument("--rounds", 5), argument("--mb", 1000), argument("--requests", 20_000));
     let service = service::Service::start();
     let tunnels = [homing::start(&service), rathole::start(&service)];
     let gb = mb as f64 / 1000.0;
 
-    let figure = |name, target| Figure { name, target, values: [Vec::new(), Vec::new()] };
+    let figure = Figure::new;
     let mut up = figure("bulk device to service, CPU s/GB", Some((false, 1.2)));
     let mut down = figure("bulk service to device, CPU s/GB", Some((false, 1.2)));
     let mut speed = figure("bulk service to device, MB/s", None);
@@ -150,9 +104,4 @@ fn main() -> ExitCode {
         }
     }
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn load_average() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }

@@ -52,6 +52,12 @@ impl Process {
         }
     }
 
+    /// What the system calls it.
+    #[allow(dead_code, reason = "one of the programs has use for it")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU seconds so far, of all threads, in user and kernel.
     pub(crate) fn cpu(&self) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
