@@ -71,9 +71,9 @@ impl Stream {
         Self::new(id, ACCEPTOR)
     }
 
-    /// Bytes that wait here for the application.
+    /// Bytes that wait here for the application. It waits for none of a stream that it let go of.
     pub(crate) const fn held(&self) -> u64 {
-        self.received - self.consumed
+        if self.released { 0 } else { self.received - self.consumed }
     }
 
     /// Whether the mux may still ask for its bytes or its end.
