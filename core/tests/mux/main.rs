@@ -10,6 +10,7 @@ use homing_core::wire::{Frame, Params, Reader, ResumeEntries, ResumeEntry, Resum
 
 mod resume;
 mod rules;
+mod turns;
 
 const NOW: Instant = Instant::ZERO;
 const OWN: Params =
