@@ -14,7 +14,7 @@ use futures_util::future::join;
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use homing_core::handshake::Suite;
 use homing_driver::device::Opener;
-use homing_driver::relay::{ClientTls, RelayUrl};
+use homing_driver::relay::{ClientTls, DIAL_TIMEOUT, DialError, RelayUrl};
 
 use crate::device::{Calling, Device};
 use crate::host::{Host, Wish};
@@ -64,6 +64,16 @@ pub fn check<D: Runtime, H: Runtime, R: Runtime>() {
     let done = running.map(|(name, run)| (name, run.join().unwrap()));
     let failed: Vec<_> = done.into_iter().filter(|(_, passed)| !passed).map(|(name, _)| name).collect();
     assert!(failed.is_empty(), "{pair}: {failed:?}");
+}
+
+/// A connection that nobody answers is given up in time; no pair is needed for that.
+pub fn dial_timeout<D: Runtime>() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url: RelayUrl = format!("ws://{}", silent.local_addr().unwrap()).parse().unwrap();
+    let since = Instant::now();
+    let refused = D::run(async move { D::dial(&url, &ClientTls::system()).await.err() });
+    assert!(matches!(refused, Some(DialError::Timeout { .. })), "{}: {refused:?}", D::NAME);
+    assert!(since.elapsed() >= DIAL_TIMEOUT && since.elapsed() < PATIENCE, "{}: {:?}", D::NAME, since.elapsed());
 }
 
 /// A relay, a host, and a device that has just been paired.

@@ -9,8 +9,9 @@ use core::task::{Context, Poll, Waker};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::{join, select};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
-use homing_driver::relay::{ClientTls, ServerTls};
-use rustls::{ClientConnection, ServerConnection};
+use homing_driver::relay::ServerTls;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConnection, RootCertStore, ServerConnection, SupportedProtocolVersion};
 use rustls_pki_types::ServerName;
 
 use super::*;
@@ -88,16 +89,24 @@ impl AsyncWrite for End {
 
 type Ends = (io::Result<TlsStream<End>>, io::Result<TlsStream<End>>);
 
-fn handshake((client, server): (End, End), name: &str) -> Ends {
+fn handshake(ends: (End, End), name: &str) -> Ends {
+    handshake_by(rustls::DEFAULT_VERSIONS, ends, name)
+}
+
+fn handshake_by(versions: &[&'static SupportedProtocolVersion], (client, server): (End, End), name: &str) -> Ends {
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let trusted = ClientTls::trusting(&cert).config().unwrap();
+    let mut trusted = RootCertStore::empty();
+    trusted.add(made.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_protocol_versions(versions).unwrap().with_root_certificates(trusted);
     let shown = ServerTls::from_files(&cert, &key).unwrap().config();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let connecting = TlsStream::handshake(ClientConnection::new(trusted, name).unwrap(), client);
+    let connection = ClientConnection::new(Arc::new(config.with_no_client_auth()), name).unwrap();
+    let connecting = TlsStream::handshake(connection, client);
     let accepting = TlsStream::handshake(ServerConnection::new(shown).unwrap(), server);
     smol::block_on(join(connecting, accepting))
 }
@@ -124,9 +133,11 @@ fn pattern(len: usize) -> Vec<u8> {
 
 #[test]
 fn bytes_pass_and_each_way_ends_by_itself_however_few_at_a_time() {
-    for (step, room) in [(1, 1), (7, 7), (1, 4096), (100, 300), (65_536, 65_536)] {
-        let (mut client, mut server) = ends(step, room);
-        assert_eq!(client.version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    let pipes = [(1, 1), (7, 7), (1, 4096), (100, 300), (65_536, 65_536)];
+    for (version, (step, room)) in [&TLS12, &TLS13].into_iter().flat_map(|v| pipes.map(|pipe| (v, pipe))) {
+        let (client, server) = handshake_by(&[version], pipe(step, room), "localhost");
+        let (mut client, mut server) = (client.unwrap(), server.unwrap());
+        assert_eq!((client.version(), server.version()), (Some(version.version), Some(version.version)));
         let sent = pattern(50_000);
         smol::block_on(async {
             let asking = async {
