@@ -87,6 +87,7 @@ pub struct Host {
     handle: HostHandle,
     listener: Listener,
     settings: Option<TcpListener>,
+    _trail: OpenTrail,
     _lock: RoleLock,
 }
 
@@ -133,7 +134,8 @@ impl Host {
         if let Some(address) = address {
             let _ = shared.settings.set(address); // nobody else sets it
         }
-        Ok(Self { handle: HostHandle { shared }, listener, settings, _lock: lock })
+        let trail = OpenTrail(shared.clone());
+        Ok(Self { handle: HostHandle { shared }, listener, settings, _trail: trail, _lock: lock })
     }
 
     /// A handle that works while the host runs.
@@ -184,6 +186,15 @@ impl Host {
         .await;
         stored.unwrap_or(Ok(()))?;
         Ok(())
+    }
+}
+
+/// Ends the audit trail with the host, however that ends: what its streams still hold must not keep the next one out.
+struct OpenTrail(Arc<Shared>);
+
+impl Drop for OpenTrail {
+    fn drop(&mut self) {
+        self.0.trail.end();
     }
 }
 

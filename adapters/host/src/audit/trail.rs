@@ -20,9 +20,9 @@ const WAITING: usize = 1024;
 /// Strangers must not fill the disk.
 const REFUSED_EVERY: Duration = Duration::from_secs(1);
 
-/// An open audit trail. When the last of its owners is gone, all of it is on disk.
+/// An open audit trail, until its [`end`](Self::end).
 pub struct Trail {
-    queue: Option<SyncSender<Order>>,
+    queue: SyncSender<Order>,
     lost: Arc<AtomicU64>,
     lines: broadcast::Sender<Arc<str>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -33,6 +33,7 @@ pub struct Trail {
 enum Order {
     Entry { time: u64, event: &'static str, fields: Map<String, Value> },
     Settle(Sender<()>),
+    End,
 }
 
 impl fmt::Debug for Trail {
@@ -55,7 +56,7 @@ impl Trail {
             move || write(writer, &orders, &lost, &lines)
         });
         let thread = thread.map_err(AuditError::io("start a thread for", std::path::Path::new("audit.ndjson")))?;
-        Ok(Self { queue: Some(queue), lost, lines, thread: Mutex::new(Some(thread)), refused: Mutex::default() })
+        Ok(Self { queue, lost, lines, thread: Mutex::new(Some(thread)), refused: Mutex::default() })
     }
 
     /// Notes an event; `fields` is a JSON object. Does not block: where the disk is too slow for
@@ -63,7 +64,7 @@ impl Trail {
     pub fn note(&self, event: &'static str, fields: Value) {
         let fields = if let Value::Object(fields) = fields { fields } else { Map::new() };
         let order = Order::Entry { time: unix_now(), event, fields };
-        if self.queue.as_ref().is_none_or(|queue| queue.try_send(order).is_err()) {
+        if self.queue.try_send(order).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -93,7 +94,7 @@ impl Trail {
     /// Waits until all that was noted before is on disk. Blocks.
     pub fn settle(&self) {
         let (done, settled) = mpsc::channel();
-        if self.queue.as_ref().is_some_and(|queue| queue.send(Order::Settle(done)).is_ok()) {
+        if self.queue.send(Order::Settle(done)).is_ok() {
             let _ = settled.recv();
         }
     }
@@ -103,11 +104,10 @@ impl Trail {
     pub fn follow(&self) -> broadcast::Receiver<Arc<str>> {
         self.lines.subscribe()
     }
-}
 
-impl Drop for Trail {
-    fn drop(&mut self) {
-        self.queue = None;
+    /// Writes what waits and leaves the files to others. What is noted afterwards is lost. Blocks.
+    pub fn end(&self) {
+        let _ = self.queue.send(Order::End); // a thread that has ended needs no order
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -115,13 +115,20 @@ impl Drop for Trail {
     }
 }
 
+impl Drop for Trail {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 fn write(mut writer: Writer, orders: &Receiver<Order>, lost: &AtomicU64, lines: &broadcast::Sender<Arc<str>>) {
     while let Ok(order) = orders.recv() {
-        let mut settled = Vec::new();
+        let (mut settled, mut end) = (Vec::new(), false);
         // All that waits, then to the disk once.
         for order in core::iter::once(order).chain(orders.try_iter()) {
             match order {
                 Order::Settle(done) => settled.push(done),
+                Order::End => end = true,
                 Order::Entry { time, event, fields } => {
                     let count = lost.swap(0, Ordering::Relaxed);
                     if count > 0 {
@@ -138,6 +145,9 @@ fn write(mut writer: Writer, orders: &Receiver<Order>, lost: &AtomicU64, lines: 
         // Those who asked have gone or listen.
         for done in settled {
             let _ = done.send(());
+        }
+        if end {
+            return;
         }
     }
 }
