@@ -16,6 +16,7 @@ mod doctor;
 mod documents;
 mod failure;
 mod host;
+mod lock;
 mod logging;
 mod output;
 mod qr;
@@ -95,6 +96,8 @@ fn configure(command: &ConfigCommand, data: &Path, out: Output) -> Result<(), Fa
     let config = Config::load(data)?;
     match command {
         ConfigCommand::Show { origin } => config.show(out, *origin),
+        ConfigCommand::Lock { passphrase_file } => lock::relock_all(data, Some(passphrase_file), out),
+        ConfigCommand::Unlock => lock::relock_all(data, None, out),
         ConfigCommand::Check => {
             let file = data.join(config::FILE);
             let there = file.exists();

@@ -6,6 +6,7 @@
 //! | [`data_dir`] | finds the data directory |
 //! | [`file`](mod@file) | private files, replaced whole and safe from crashes |
 //! | [`store`] | the encrypted state file that several processes may change |
+//! | [`keys`] | the key of that file: from a file, locked or not, or from systemd |
 //! | [`role_lock`] | one process per role and data directory |
 //! | [`control`] | the socket by which commands reach a running role |
 //! | [`clock`] | the time of day, as numbers and text |
@@ -18,6 +19,7 @@ pub mod control;
 pub mod data_dir;
 pub mod file;
 pub mod hex;
+pub mod keys;
 pub mod role_lock;
 pub mod store;
 

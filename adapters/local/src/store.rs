@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::file::{self, FileError, MAX_FILE};
+use crate::keys;
 
 const TAG_LEN: usize = keystore::OVERHEAD - HEADER_LEN;
 
@@ -37,6 +38,25 @@ pub enum StoreError {
     KeyDamaged {
         /// The key file.
         key: PathBuf,
+    },
+    /// The key file is locked, and nobody says with what.
+    #[error("{} is locked with a passphrase; put that into a file of mode 0600 and name it in HOMING_PASSPHRASE_FILE",
+        key.display())]
+    Locked {
+        /// The key file.
+        key: PathBuf,
+    },
+    /// The passphrase is another one.
+    #[error("the passphrase in the file that HOMING_PASSPHRASE_FILE names does not open {}", key.display())]
+    WrongPassphrase {
+        /// The key file.
+        key: PathBuf,
+    },
+    /// A file that should hold a passphrase.
+    #[error("there is no passphrase in {}; write one line into it, with mode 0600", file.display())]
+    Passphrase {
+        /// The file.
+        file: PathBuf,
     },
     /// The state file was sealed otherwise, or is damaged.
     #[error("cannot open {}; restore it together with its key file {} from a backup, or move it away to start afresh \
@@ -100,7 +120,7 @@ impl<T: Serialize + DeserializeOwned> Vault<T> {
         file::check_dir(dir)?;
         let (state, key_file) = (dir.join(name), dir.join(key_name));
         let Some(bytes) = file::read(&state)? else { return Ok(None) };
-        let Some(key) = read_key(&key_file)? else {
+        let Some(key) = keys::read(&key_file)? else {
             return Err(StoreError::KeyMissing { state, key: key_file });
         };
         let mut vault = Self { state, key_file, key, generation: 0, holds: PhantomData };
@@ -119,7 +139,7 @@ impl<T: Serialize + DeserializeOwned> Vault<T> {
         if file::read(&state)?.is_some() {
             return Err(StoreError::Exists { state });
         }
-        let key = read_or_create_key(&key_file)?;
+        let key = keys::read_or_create(&key_file)?;
         let mut vault = Self { state, key_file, key, generation: 0, holds: PhantomData };
         vault.seal(value)?;
         Ok(vault)
@@ -244,23 +264,6 @@ impl<T: Serialize + DeserializeOwned> Vault<T> {
     fn sealed(&self, source: keystore::Error) -> StoreError {
         StoreError::Sealed { state: self.state.clone(), key: self.key_file.clone(), source }
     }
-}
-
-fn read_key(path: &Path) -> Result<Option<Secret<32>>, StoreError> {
-    let Some(bytes) = file::read(path)? else { return Ok(None) };
-    let key = bytes.as_slice().try_into().map_err(|_| StoreError::KeyDamaged { key: path.to_path_buf() })?;
-    Ok(Some(Secret::new(key)))
-}
-
-fn read_or_create_key(path: &Path) -> Result<Secret<32>, StoreError> {
-    // Two state files may share a key file, so it has a lock of its own.
-    let _lock = file::lock(path)?;
-    if let Some(key) = read_key(path)? {
-        return Ok(key);
-    }
-    let key = Secret::new(random()?);
-    file::replace(path, key.expose())?;
-    Ok(key)
 }
 
 fn random<const N: usize>() -> Result<[u8; N], StoreError> {

@@ -115,6 +115,18 @@ pub(crate) enum ConfigCommand {
     },
     /// Say whether file and environment are in order
     Check,
+    /// Lock the keys in the data directory with a passphrase, or with another one
+    #[command(
+        after_help = "Commands that need the keys then want HOMING_PASSPHRASE_FILE, as this one does to change or \
+        take away a passphrase. What runs already is not disturbed."
+    )]
+    Lock {
+        /// A file with the new passphrase, mode 0600
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        passphrase_file: PathBuf,
+    },
+    /// Take the passphrase away
+    Unlock,
 }
 
 #[derive(Clone, Copy, Debug, Args)]

@@ -27,7 +27,7 @@ fn help_lists_exactly_the_commands_there_are() {
         ("host", "audit devices disable enable pair start token"),
         ("host devices", "list rename revoke"),
         ("hosts", "forget list rename"),
-        ("config", "check show"),
+        ("config", "check lock show unlock"),
     ];
     for (command, expected) in all {
         let words: Vec<_> = command.split_whitespace().chain(["--help"]).collect();
