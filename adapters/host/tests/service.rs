@@ -256,7 +256,8 @@ async fn the_gate_decides_before_the_service_hears() {
     let service = service(format!("http://{}", site.address));
     let (mut near, far) = tokio::io::duplex(4096);
     tokio::spawn(async move {
-        serve_gated(far, &service, &caller(), |method, path| {
+        serve_gated(far, &service, &caller(), |request| {
+            let (method, path) = (request.method(), request.uri().path());
             if method == http::Method::GET && path == "/show" {
                 return Ok(());
             }

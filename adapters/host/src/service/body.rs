@@ -6,6 +6,7 @@ use core::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::Pass;
 use super::app::{AppBody, Failure};
 use super::exchange::Exchange;
 
@@ -78,5 +79,34 @@ impl Body for Answer {
             Self::Service(from) => from.body.size_hint(),
             Self::App(body) => body.size_hint(),
         }
+    }
+}
+
+/// An answer with what let its request through.
+pub(super) struct Passed<P> {
+    answer: Answer,
+    _pass: Option<P>,
+}
+
+impl<P> Passed<P> {
+    pub(super) const fn new(answer: Answer, pass: Option<P>) -> Self {
+        Self { answer, _pass: pass }
+    }
+}
+
+impl<P: Pass> Body for Passed<P> {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        Pin::new(&mut self.get_mut().answer).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.answer.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.answer.size_hint()
     }
 }

@@ -13,22 +13,23 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::app::App;
-use super::body::Answer;
+use super::body::{Answer, Passed};
 use super::connect::Remote;
 use super::ending::{Ending, InOrder};
 use super::exchange::Exchange;
 use super::headers::{Identity, Unfit, clean_answer, clean_request, wanted_upgrade};
-use super::{Caller, Place, Refusal, Service, ServiceError, Stream, upgrade};
+use super::{Caller, Pass, Place, Refusal, Service, ServiceError, Stream, upgrade};
 
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 200;
 /// Also how long a stream may be idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) async fn serve<S, G>(stream: S, service: &Service, caller: &Caller, gate: G) -> Result<(), ServiceError>
+pub(super) async fn serve<S, G, P>(stream: S, service: &Service, caller: &Caller, gate: G) -> Result<(), ServiceError>
 where
     S: Stream,
-    G: Fn(&Method, &str) -> Result<(), Refusal> + Send + Sync,
+    G: Fn(&Request<Incoming>) -> Result<P, Refusal> + Send + Sync,
+    P: Pass,
 {
     let exchange = Exchange::default();
     let in_order = InOrder::default();
@@ -79,17 +80,27 @@ struct Door<'s, G> {
     in_order: InOrder,
 }
 
-impl<G> Door<'_, G>
+impl<G, P> Door<'_, G>
 where
-    G: Fn(&Method, &str) -> Result<(), Refusal> + Send + Sync,
+    G: Fn(&Request<Incoming>) -> Result<P, Refusal> + Send + Sync,
+    P: Pass,
 {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Answer>, hyper::Error> {
-        Ok(self.pass(request).await.unwrap_or_else(refuse))
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Passed<P>>, hyper::Error> {
+        let passed = match check_target(request.method(), request.uri()).and_then(|()| (self.gate)(&request)) {
+            Ok(pass) => self.pass(request).await.map(|answer| (answer, pass)),
+            Err(refusal) => Err(refusal),
+        };
+        Ok(match passed {
+            Ok((answer, pass)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                pass.keep();
+                answer.map(|answer| Passed::new(answer, None))
+            }
+            Ok((answer, pass)) => answer.map(|answer| Passed::new(answer, Some(pass))),
+            Err(refusal) => refuse(refusal).map(|answer| Passed::new(answer, None)),
+        })
     }
 
     async fn pass(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
-        check_target(request.method(), request.uri())?;
-        (self.gate)(request.method(), request.uri().path())?;
         let protocol = if request.version() == Version::HTTP_11 { wanted_upgrade(request.headers()) } else { None };
         match &self.service.place {
             Place::InProcess(app) => self.call(app, request, protocol).await,

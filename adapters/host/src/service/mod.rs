@@ -45,7 +45,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use ::http::{HeaderValue, Request, Response, StatusCode};
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -77,6 +77,16 @@ pub struct Refusal {
     pub text: String,
     /// Seconds after which another try makes sense.
     pub retry_after: Option<u32>,
+}
+
+/// What a gate gives for a request that it lets through. Dropped when the answer is over.
+pub trait Pass: Send + Unpin + 'static {
+    /// The request has left HTTP, as WebSockets do: it lasts as long as its stream does.
+    fn keep(self);
+}
+
+impl Pass for () {
+    fn keep(self) {}
 }
 
 /// Why a stream ended before its time.
@@ -262,19 +272,20 @@ impl Services {
 ///
 /// When the service cannot be reached (raw services only; HTTP answers 502 or 504) or either side breaks off.
 pub async fn serve<S: Stream>(stream: S, service: &Service, caller: &Caller) -> Result<(), ServiceError> {
-    serve_gated(stream, service, caller, |_, _| Ok(())).await
+    serve_gated(stream, service, caller, |_| Ok(())).await
 }
 
-/// The same, asking `gate` before each HTTP request. It sees the method and the path exactly as sent: a gate that grants
-/// path prefixes must itself refuse dot segments and their encodings. Raw services have no requests and never ask.
+/// The same, asking `gate` before each HTTP request. It sees the request as the device sent it: a gate that grants path
+/// prefixes must itself refuse dot segments and their encodings. Raw services have no requests and never ask.
 ///
 /// # Errors
 ///
 /// As [`serve`].
-pub async fn serve_gated<S, G>(stream: S, service: &Service, caller: &Caller, gate: G) -> Result<(), ServiceError>
+pub async fn serve_gated<S, G, P>(stream: S, service: &Service, caller: &Caller, gate: G) -> Result<(), ServiceError>
 where
     S: Stream,
-    G: Fn(&Method, &str) -> Result<(), Refusal> + Send + Sync,
+    G: Fn(&Request<Incoming>) -> Result<P, Refusal> + Send + Sync,
+    P: Pass,
 {
     match &service.place {
         Place::Remote(remote) if service.is_raw() => raw::serve(stream, remote).await,
