@@ -5,6 +5,7 @@ use homing_local::control::{ControlError, Replies, Request};
 use serde_json::{Value, json};
 
 use crate::dialog::{PairEvent, PairOptions};
+use crate::grant::{Grant, GrantError, describe};
 use crate::settings::NewToken;
 use crate::{HostHandle, registry};
 
@@ -20,6 +21,10 @@ pub(crate) async fn answer(host: HostHandle, request: Request) {
             settle(&mut replies, host.rename(&id, &name).await).await
         }
         Some("revoke") => settle(&mut replies, host.revoke(&text(&value, "id")).await).await,
+        Some("grant") => match grant(&value) {
+            Ok(grant) => settle(&mut replies, host.set_grant(&text(&value, "id"), grant).await).await,
+            Err(error) => replies.refuse("grant", &error.to_string()).await,
+        },
         Some("token") => token(&host, &value, &mut replies).await,
         Some(word @ ("enable" | "disable")) => settle(&mut replies, host.set_enabled(word == "enable").await).await,
         _ => replies.refuse("unknown", "the running host does not know this request; is it an older version?").await,
@@ -68,6 +73,11 @@ async fn pair(host: &HostHandle, value: &Value, replies: &mut Replies) -> Result
     if let Some(seconds) = value.get("life").and_then(Value::as_u64) {
         options.life = core::time::Duration::from_secs(seconds);
     }
+    options.grant = match grant(value) {
+        Ok(grant) => grant,
+        Err(error) => return replies.refuse("grant", &error.to_string()).await,
+    };
+    let granted = describe(options.grant.as_ref());
     let mut dialog = match host.pair(options) {
         Ok(dialog) => dialog,
         Err(error) => return replies.refuse("pair", &error.to_string()).await,
@@ -78,6 +88,7 @@ async fn pair(host: &HostHandle, value: &Value, replies: &mut Replies) -> Result
             "link": dialog.link(),
             "web_link": dialog.web_link(),
             "expires_at": dialog.expires_at(),
+            "granted": granted,
         }))
         .await?;
     loop {
@@ -105,6 +116,11 @@ async fn pair(host: &HostHandle, value: &Value, replies: &mut Replies) -> Result
     }
 }
 
+/// The grant in a request; none where there is none, or null.
+fn grant(value: &Value) -> Result<Option<Grant>, GrantError> {
+    value.get("grant").filter(|grant| !grant.is_null()).map(Grant::parse).transpose()
+}
+
 fn text(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().into()
 }
@@ -120,5 +136,7 @@ pub fn device_json(device: &registry::Device, channels: usize) -> Value {
         "last_seen": device.last_seen.map(rfc3339),
         "path": if channels > 0 { Some("relay") } else { None },
         "channels": channels,
+        "grant": device.grant(),
+        "granted": describe(device.grant()),
     })
 }

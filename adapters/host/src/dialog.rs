@@ -7,7 +7,7 @@ use homing_core::channel::{CONFIRM_TIME, code};
 use homing_core::crypto::{PublicKey, Secret};
 use homing_core::handshake::Suite;
 use homing_core::hop::rv_hash;
-use homing_core::pairing::{self, Flags, Refused, TICKET_LIFE, Ticket, TicketId};
+use homing_core::pairing::{self, Commit, Flags, Refused, TICKET_LIFE, Ticket, TicketId};
 use homing_driver::Clock;
 use homing_driver::host::{PairRequest, Session, Welcome};
 use homing_local::clock::unix_now;
@@ -17,21 +17,24 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::grant::{Grant, describe};
 use crate::registry::{Device, MAX_DEVICES, platform_name};
-use crate::shared::Shared;
+use crate::shared::{Inner, Shared};
 
 /// How a pairing is to go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PairOptions {
     /// Whether somebody is asked before the device is taken in.
     pub confirm: bool,
     /// How long the link lives, at most 5 minutes.
     pub life: Duration,
+    /// What the device that is let in may reach; none for everything.
+    pub grant: Option<Grant>,
 }
 
 impl Default for PairOptions {
     fn default() -> Self {
-        Self { confirm: false, life: TICKET_LIFE }
+        Self { confirm: false, life: TICKET_LIFE, grant: None }
     }
 }
 
@@ -122,8 +125,13 @@ impl PairDialog {
         let id = inner.office.issue(&ticket, now, life)?;
         let (sender, events) = mpsc::channel(4);
         inner.dialogs.insert(id, sender);
+        let Inner { grants, office, .. } = &mut *inner;
+        grants.retain(|id, _| office.state(*id).is_some());
+        let granted = describe(options.grant.as_ref());
+        grants.extend(options.grant.and_then(Grant::or_everything).map(|grant| (id, grant)));
         drop(inner);
-        shared.trail.note("link opened", json!({ "expires_at": expiry, "confirm": options.confirm }));
+        let fields = json!({ "expires_at": expiry, "confirm": options.confirm, "grant": granted });
+        shared.trail.note("link opened", fields);
         let rv_hash = rv_hash(&ticket.secrets().rendezvous);
         shared.announce_slot(rv_hash, u16::try_from(life.as_secs()).unwrap_or(u16::MAX));
         let ends = Instant::now() + life;
@@ -205,17 +213,24 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
     }
     let _one_at_a_time = shared.pairing.lock().await;
     let name = if request.name.trim().is_empty() { "unnamed device".into() } else { request.name };
-    let committed = shared.lock().office.commit(candidate.ticket, &candidate.key, TokioClock.now());
-    if let Err(refused) = committed {
-        shared.trail.refuse("pairing", json!({ "error": refused.to_string() }));
-        tracing::info!(%refused, "pairing refused");
-        return session.close(code::TICKET_USED);
-    }
+    let (committed, grant) = {
+        let mut inner = shared.lock();
+        let committed = inner.office.commit(candidate.ticket, &candidate.key, TokioClock.now());
+        (committed, inner.grants.get(&candidate.ticket).cloned())
+    };
+    let again = match committed {
+        Ok(commit) => commit == Commit::Again,
+        Err(refused) => {
+            shared.trail.refuse("pairing", json!({ "error": refused.to_string() }));
+            tracing::info!(%refused, "pairing refused");
+            return session.close(code::TICKET_USED);
+        }
+    };
     // A device that pairs again, since it did not hear of the end, keeps the id that it was shown by.
     let known = shared.lock().state.by_key(&candidate.key).and_then(|device| hex::parse::<8>(&device.id));
     let id = *known.unwrap_or_else(|| Secret::random(&mut crate::random())).expose();
     let token = token_of(id);
-    let device = Device::new(
+    let mut device = Device::new(
         id,
         name.clone(),
         request.platform,
@@ -225,33 +240,46 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
         token.expose(),
     );
     let (text_id, platform) = (device.id.clone(), device.platform.clone());
+    device.grant = grant;
     let stored = tokio::task::spawn_blocking({
         let shared = shared.clone();
         move || {
             shared.persist(|state| {
-                let replaced = state.by_key(&candidate.key).map(|known| (known.id.clone(), known.token_hash()));
-                state.devices.retain(|known| known.key() != candidate.key);
-                let fits = state.devices.len() < MAX_DEVICES;
-                if fits {
-                    state.devices.push(device);
+                let known = state.by_key(&candidate.key);
+                match known {
+                    // The owner may have changed it since.
+                    Some(known) => device.grant.clone_from(&known.grant),
+                    // It was revoked since: its link lets nobody in any more.
+                    None if again => return Err(code::REVOKED),
+                    None => {}
                 }
-                fits.then_some(replaced)
+                let replaced = known.map(|known| (known.id.clone(), known.token_hash()));
+                state.devices.retain(|known| known.key() != candidate.key);
+                if state.devices.len() >= MAX_DEVICES {
+                    return Err(code::LIMIT);
+                }
+                let granted = describe(device.grant());
+                state.devices.push(device);
+                Ok((replaced, granted))
             })
         }
     })
     .await;
-    match stored {
-        Ok(Ok(Some(replaced))) => {
+    let granted = match stored {
+        Ok(Ok(Ok((replaced, granted)))) => {
             // Sessions under the record that is gone could not be found by a revocation.
             if let Some((old, key)) = replaced {
                 shared.lock().close_sessions(&old, code::SUPERSEDED);
                 shared.sessions.revoke(&key, code::SUPERSEDED);
             }
+            granted
         }
-        Ok(Ok(None)) => {
-            tracing::warn!("there are {MAX_DEVICES} devices already; revoke one");
+        Ok(Ok(Err(refused))) => {
+            if refused == code::LIMIT {
+                tracing::warn!("there are {MAX_DEVICES} devices already; revoke one");
+            }
             shared.lock().office.roll_back(candidate.ticket);
-            return session.close(code::LIMIT);
+            return session.close(refused);
         }
         failed => {
             if let Ok(Err(error)) = failed {
@@ -260,14 +288,15 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
             shared.lock().office.roll_back(candidate.ticket);
             return session.close(code::INTERNAL);
         }
-    }
+    };
     let (capability, host_name) = {
         let mut inner = shared.lock();
         (shared.mint(&mut inner, &text_id), inner.state.name.clone())
     };
     session.welcome(Welcome { device_id: id, token, route_id: shared.route_id, capability, host_name });
     let asked = confirms.then(|| request.check.to_string());
-    shared.trail.note("paired", json!({ "device": text_id, "name": name, "platform": platform, "check": asked }));
+    let fields = json!({ "device": text_id, "name": name, "platform": platform, "check": asked, "grant": granted });
+    shared.trail.note("paired", fields);
     tracing::info!(device = text_id, "device paired");
     if let Some(dialog) = dialog {
         let _ = dialog.try_send(PairEvent::Paired { id: text_id, name });

@@ -14,11 +14,12 @@ use homing_driver::{Clock, Stream};
 use homing_local::clock::unix_now;
 use homing_local::hex;
 use homing_tokio::{TokioClock, TunnelStream};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::dialog::{Candidate, take_in};
-use crate::service::{self, Caller};
+use crate::grant::lease::{Lease, Leased};
+use crate::service::{self, Caller, Service};
 use crate::shared::Shared;
 
 /// How long a stream may take to name its service.
@@ -170,28 +171,48 @@ impl LinkGate {
     }
 }
 
-/// Carries a stream to the service that its first bytes name.
+/// Carries a stream to the service that its first bytes name, as far as its device's grant goes.
 async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
     let Ok(Ok(name)) = tokio::time::timeout(NAMING_TIME, read_name(&mut stream)).await else { return };
     if name.is_empty() {
-        let list: Vec<_> =
-            shared.services().iter().map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
-        // Devices were paired through one of them, and fall back on the others.
-        let relays: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
-        let text = json!({ "services": list, "relays": relays }).to_string();
+        let text = offer(&shared, &caller.device_id).to_string();
         if stream.write_all(text.as_bytes()).await.is_ok() {
             let _ = stream.shutdown().await;
         }
         return;
     }
     let Some(service) = shared.services().find(&name).cloned() else { return stream.abort(reset::UNKNOWN_SERVICE) };
+    let lease = Lease::new(shared.clone(), caller.device_id.clone(), name.clone());
     if service.is_raw() {
+        if !lease.begin_raw() {
+            return stream.abort(reset::NOT_ALLOWED);
+        }
         // A raw service that breaks off must not look like one that ended.
         stream.abort_with(reset::UNREACHABLE);
     }
-    if let Err(error) = service::serve(stream, &service, &caller).await {
-        tracing::debug!(service = name, %error, "stream ended early");
+    let stream = Leased::new(stream, lease.clone());
+    tokio::select! {
+        served = service::serve_gated(stream, &service, &caller, |request| lease.begin_request(request)) => {
+            if let Err(error) = served {
+                tracing::debug!(service = name, %error, "stream ended early");
+            }
+        }
+        () = lease.ended() => tracing::debug!(service = name, "stream ended: it is not granted any more"),
     }
+}
+
+/// What a device can reach, and where else the host is.
+fn offer(shared: &Shared, device: &str) -> Value {
+    let grant = shared.lock().device(device).and_then(|device| device.grant.clone());
+    let now = unix_now();
+    let shown =
+        |service: &Service| grant.as_ref().is_none_or(|grant| grant.shows(service.name(), service.is_raw(), now));
+    let exposed = shared.services();
+    let services = exposed.iter().filter(|service| shown(service));
+    let list: Vec<_> = services.map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
+    // Devices were paired through one of them, and fall back on the others.
+    let relays: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
+    json!({ "services": list, "relays": relays })
 }
 
 async fn read_name(stream: &mut TunnelStream) -> std::io::Result<String> {

@@ -6,6 +6,7 @@ pub mod audit;
 mod control;
 mod dialog;
 mod gate;
+pub mod grant;
 mod links;
 pub mod registry;
 pub mod service;
@@ -34,6 +35,7 @@ pub use dialog::{PairDialog, PairError, PairEvent, PairOptions};
 pub use shared::{HostConfig, KEEP, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
 
 use audit::{AuditError, AuditFiles, Trail};
+use grant::Grant;
 use registry::DeviceError;
 use service::{ExposeError, Exposed, Service, Services};
 use settings::{NewToken, Scope};
@@ -150,6 +152,7 @@ impl Host {
     /// [`HostError::Store`] where the last changes could not be written.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), HostError> {
         let shared = self.handle.shared.clone();
+        let mut grants = pin!(grant::running::expire(shared.clone()));
         let mut settings = pin!(settings::run(self.settings, self.handle.clone()));
         let mut relays = shared.watch_relays();
         let names: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
@@ -164,6 +167,7 @@ impl Host {
             tokio::select! {
                 never = links::expire(&shared) => match never {},
                 never = &mut control => match never {},
+                never = &mut grants => match never {},
                 never = &mut settings => match never {},
                 () = &mut shutdown => break links,
                 _ = relays.changed() => {
@@ -243,6 +247,26 @@ impl HostHandle {
     pub async fn revoke(&self, id: &str) -> Result<(), DeviceError> {
         let id = id.to_owned();
         self.blocking(move |shared| shared.revoke(&id)).await
+    }
+
+    /// What a device may reach; none for everything.
+    ///
+    /// # Errors
+    /// [`DeviceError::Unknown`], [`DeviceError::Ambiguous`].
+    pub fn grant(&self, id: &str) -> Result<Option<Grant>, DeviceError> {
+        let inner = self.shared.lock();
+        let place = inner.state.find(id)?;
+        Ok(inner.state.devices.get(place).and_then(|device| device.grant.clone()))
+    }
+
+    /// Says what a device may reach; none for everything. When this returns, what it is not granted any more has been
+    /// stopped.
+    ///
+    /// # Errors
+    /// [`DeviceError`].
+    pub async fn set_grant(&self, id: &str, grant: Option<Grant>) -> Result<(), DeviceError> {
+        let id = id.to_owned();
+        self.blocking(move |shared| shared.set_grant(&id, grant)).await
     }
 
     /// Lets the host be reached, or not.

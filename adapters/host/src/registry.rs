@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::audit::{AuditError, AuditFiles, Writer};
+use crate::grant::{self, Grant};
 use crate::settings::token::{self, ApiToken};
 use crate::settings::{NewToken, Scope};
 
@@ -77,6 +78,9 @@ pub struct Device {
     pub(crate) confirmed: bool,
     /// Ids of the capabilities that it was given, newest last, with their expiry.
     pub(crate) capabilities: Vec<(String, u32)>,
+    /// What it may reach; none for everything.
+    #[serde(default)]
+    pub(crate) grant: Option<Grant>,
 }
 
 impl core::fmt::Debug for Device {
@@ -118,7 +122,14 @@ impl Device {
             token_hash: Hex::new(token_hash(token)),
             confirmed: false,
             capabilities: Vec::new(),
+            grant: None,
         }
+    }
+
+    /// What it may reach; none for everything.
+    #[must_use]
+    pub const fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref()
     }
 
     /// The key that it is known by.
@@ -194,6 +205,14 @@ impl State {
             }
         }
         Err(DeviceError::Unknown(name.into()))
+    }
+
+    /// Gives a device another grant; returns its whole id.
+    pub(crate) fn set_grant(&mut self, id: &str, grant: Option<Grant>) -> Result<String, DeviceError> {
+        let place = self.find(id)?;
+        let device = self.devices.get_mut(place).ok_or_else(|| DeviceError::Unknown(id.into()))?;
+        device.grant = grant.and_then(Grant::or_everything);
+        Ok(device.id.clone())
     }
 
     /// Takes over what was noticed of devices in memory only, and is not worth a write of its own.
@@ -326,6 +345,18 @@ pub fn revoke(data: &Path, id: &str) -> Result<(), DeviceError> {
         let place = state.find(id)?;
         let device = state.devices.remove(place);
         Ok(((), json!({ "device": device.id, "name": device.name })))
+    })
+}
+
+/// Says what a device of a host that is not running may reach; none for everything.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn set_grant(data: &Path, id: &str, grant: Option<Grant>) -> Result<(), DeviceError> {
+    change(data, "grant set", |state| {
+        let text = grant::describe(grant.as_ref());
+        let device = state.set_grant(id, grant)?;
+        Ok(((), json!({ "device": device, "grant": text })))
     })
 }
 

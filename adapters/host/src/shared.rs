@@ -23,6 +23,8 @@ use zeroize::Zeroizing;
 
 use crate::audit::Trail;
 use crate::dialog::PairEvent;
+use crate::grant::running::Running;
+use crate::grant::{Grant, describe};
 use crate::links::LinkStatus;
 use crate::registry::{self, Device, DeviceError, State};
 use crate::service::{ExposeError, Exposed, Service, Services};
@@ -108,6 +110,8 @@ pub(crate) struct Shared {
     pub(crate) arrivals: Notify,
     pub(crate) keep: Duration,
     pub(crate) trail: Trail,
+    /// What devices are doing right now.
+    pub(crate) running: Running,
     /// Pairings are taken in one after the other.
     pub(crate) pairing: tokio::sync::Mutex<()>,
     vault: Mutex<Vault<State>>,
@@ -118,6 +122,9 @@ pub(crate) struct Inner {
     pub(crate) state: State,
     pub(crate) office: Office,
     pub(crate) dialogs: HashMap<TicketId, mpsc::Sender<PairEvent>>,
+    /// What the devices of these tickets may reach, where that is not everything. Kept as long as the ticket may be
+    /// shown, which is longer than its dialog.
+    pub(crate) grants: HashMap<TicketId, Grant>,
     pub(crate) live: HashMap<u64, Live>,
     pub(crate) links: Vec<LinkStatus>,
     pub(crate) registrars: Vec<Option<Registrar>>,
@@ -160,12 +167,14 @@ impl Shared {
             arrivals: Notify::new(),
             keep: config.keep,
             trail,
+            running: Running::default(),
             pairing: tokio::sync::Mutex::new(()),
             vault: Mutex::new(vault),
             inner: Mutex::new(Inner {
                 state,
                 office: Office::new(),
                 dialogs: HashMap::new(),
+                grants: HashMap::new(),
                 live: HashMap::new(),
                 links: Vec::new(),
                 registrars: Vec::new(),
@@ -259,6 +268,16 @@ impl Shared {
             Ok::<_, DeviceError>((device.id.clone(), core::mem::replace(&mut device.name, name.into())))
         })??;
         self.trail.note("renamed", json!({ "device": id, "name": name, "before": before }));
+        Ok(())
+    }
+
+    /// Says what a device may reach; none for everything. When this returns, what it is not granted any more has been
+    /// stopped. Blocks on the disk.
+    pub(crate) fn set_grant(&self, id: &str, grant: Option<Grant>) -> Result<(), DeviceError> {
+        let text = describe(grant.as_ref());
+        let id = self.persist(|state| state.set_grant(id, grant))??;
+        self.running.changed(self);
+        self.trail.note("grant set", json!({ "device": id, "grant": text }));
         Ok(())
     }
 

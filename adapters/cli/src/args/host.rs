@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
+use homing_host::grant::{MAX_LIMIT, Rule};
 use homing_host::settings::Scope;
 
 use super::QrArgs;
@@ -49,7 +50,8 @@ pub(crate) struct HostStartArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without --auto or --confirm it asks before letting the device in where stdin is a terminal, and does not ask otherwise.\n\
-The link works once, for 5 minutes, and only for as long as this command runs.")]
+The link works once, for 5 minutes, and only for as long as this command runs.\n\n\
+Example: homing host pair --grant web:GET+POST:/api --grant ssh --for 12h")]
 pub(crate) struct HostPairArgs {
     /// Let in whoever shows the link first
     #[arg(long, conflicts_with = "confirm")]
@@ -58,7 +60,51 @@ pub(crate) struct HostPairArgs {
     #[arg(long)]
     pub(crate) confirm: bool,
     #[command(flatten)]
+    pub(crate) grant: GrantArgs,
+    #[command(flatten)]
     pub(crate) qr: QrArgs,
+}
+
+/// What a device may reach.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GrantArgs {
+    /// Only this: a service or *, HTTP methods with + or commas between them, and a path with all below it. Repeatable
+    #[arg(long = "grant", value_name = "SERVICE[:METHODS[:PREFIX]]")]
+    pub(crate) rules: Vec<Rule>,
+    /// HTTP requests and raw connections per second; more are answered with 429 or cut
+    #[arg(long, value_name = "N", value_parser = limit())]
+    pub(crate) rate: Option<u32>,
+    /// How many of them may come at once after a pause [default: as many as in a second]
+    #[arg(long, value_name = "N", value_parser = limit(), requires = "rate")]
+    pub(crate) burst: Option<u32>,
+    /// HTTP requests and raw connections at a time; more are answered with 503 or cut
+    #[arg(long, value_name = "N", value_parser = limit())]
+    pub(crate) concurrent: Option<u32>,
+    /// For how long from now: 30m, 12h, 7d. What runs at its end is cut
+    #[arg(long = "for", value_name = "DURATION", value_parser = super::life)]
+    pub(crate) life: Option<u64>,
+}
+
+fn limit() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(MAX_LIMIT))
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The grant replaces the one before and holds at once: what the device is not granted any more is cut.\n\
+Without --grant every service is granted, within the limits given. GET stands for HEAD, too. A rule with methods or a\n\
+prefix grants nothing of a tcp or unix service. Paths that a service could take for others (.., //, %2f, ;) are refused\n\
+below a prefix.\n\n\
+Example: homing host devices grant laptop --grant web:GET:/api --rate 5 --for 7d")]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["rules", "rate", "concurrent", "life", "everything"]))]
+pub(crate) struct DeviceGrantArgs {
+    /// Its id, the beginning of it, or its name
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) grant: GrantArgs,
+    /// All that is exposed, without limits, as for a device that was never granted less
+    #[arg(long, conflicts_with_all = ["rules", "rate", "concurrent", "life"])]
+    pub(crate) everything: bool,
 }
 
 #[derive(Debug, Args)]
@@ -101,6 +147,8 @@ pub(crate) enum DevicesCommand {
         /// The new name
         name: String,
     },
+    /// Say what one may reach, from now on
+    Grant(DeviceGrantArgs),
     /// Shut one out for good, at once
     Revoke {
         /// Its id, or the beginning of it

@@ -11,7 +11,8 @@ use clap_complete::Shell;
 
 pub(crate) use device::{ForwardArgs, HostsCommand, PairArgs, ProxyArgs, ServiceArgs};
 pub(crate) use host::{
-    AuditCommand, DevicesCommand, HostAuditArgs, HostCommand, HostPairArgs, HostStartArgs, HostTokenArgs,
+    AuditCommand, DeviceGrantArgs, DevicesCommand, GrantArgs, HostAuditArgs, HostCommand, HostPairArgs, HostStartArgs,
+    HostTokenArgs,
 };
 pub(crate) use relay::{RelayCommand, RelayStartArgs};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use homing_host::{device_json, registry};
 use serde_json::{Value, json};
 
-use super::{ask, refused, tell};
+use super::{ask, grant, refused, tell};
 use crate::args::DevicesCommand;
 use crate::failure::Failure;
 use crate::output::{Output, clean_line, field};
@@ -20,6 +20,7 @@ pub(crate) async fn devices(command: DevicesCommand, data: &Path, out: Output) -
             let text = format!("{} is called {} now", clean_line(&id), clean_line(&name));
             out.say(&json!({ "ok": true }), text)
         }
+        DevicesCommand::Grant(args) => grant::grant(args, data, out).await,
         DevicesCommand::Revoke { id } => {
             if !tell(data, &json!({ "cmd": "revoke", "id": id })).await? {
                 registry::revoke(data, &id).map_err(|error| refused(&error))?;
@@ -43,8 +44,8 @@ async fn list(data: &Path, out: Output) -> Result<(), Failure> {
     if devices.is_empty() {
         return out.text("no devices yet; `homing host pair` lets one in");
     }
-    let titles = ["ID", "NAME", "PLATFORM", "PAIRED", "LAST SEEN", "PATH", "CHANNELS"];
-    let fields = ["id", "name", "platform", "paired_at", "last_seen", "path", "channels"];
+    let titles = ["ID", "NAME", "PLATFORM", "PAIRED", "LAST SEEN", "PATH", "CHANNELS", "GRANT"];
+    let fields = ["id", "name", "platform", "paired_at", "last_seen", "path", "channels", "granted"];
     let rows = devices.iter().map(|device| fields.map(|name| field(device, name)));
     out.table(&core::iter::once(titles.map(str::to_owned)).chain(rows).collect::<Vec<_>>())
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod devices;
+mod grant;
 mod pair;
 mod reload;
 mod start;

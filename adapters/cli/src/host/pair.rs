@@ -8,6 +8,7 @@ use homing_local::control::{Connection, Role, call};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::grant::granted;
 use crate::args::{HostPairArgs, When};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, field};
@@ -16,12 +17,18 @@ use crate::qr;
 /// Shows the link, asks where it is to be asked, and ends with the dialog.
 pub(crate) async fn pair(args: HostPairArgs, data: &Path, out: Output) -> Result<(), Failure> {
     let confirm = args.confirm || (!args.auto && io::stdin().is_terminal());
-    let mut host = call(data, Role::Host, &json!({ "cmd": "pair", "confirm": confirm })).await?;
+    let grant = granted(args.grant);
+    let order = json!({ "cmd": "pair", "confirm": confirm, "grant": grant });
+    let mut host = call(data, Role::Host, &order).await?;
     let mut closing = Closing::default();
     while let Some(event) = host.next().await? {
         let kind = event.get("event").and_then(Value::as_str).unwrap_or_default();
         if kind != "ticket" {
             closing.close(out)?;
+        }
+        // A host of an earlier version would let the device in to everything.
+        if kind == "ticket" && grant.is_some() && event.get("granted").is_none() {
+            return Err(Failure::failed("the running host knows no grants: restart it"));
         }
         out.json(&event)?;
         match kind {
@@ -87,6 +94,9 @@ fn show(event: &Value, when: When, out: Output) -> Result<Closing, Failure> {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
     let expires_at = event.get("expires_at").and_then(Value::as_u64).unwrap_or_default();
     let minutes = expires_at.saturating_sub(unix_now()).div_ceil(60);
+    if event.get("granted").is_some_and(|granted| granted != "everything") {
+        out.text(format_args!("{} {}", out.dim("the device may reach"), field(event, "granted")))?;
+    }
     // The time of day is enough, and leaves the caption on one line of 80 columns.
     let until = rfc3339(expires_at);
     let until = until.get(11..19).unwrap_or(&until);

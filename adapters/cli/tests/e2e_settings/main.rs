@@ -3,6 +3,7 @@
 
 mod api;
 mod audit;
+mod grants;
 mod lock;
 mod page;
 mod schema;

@@ -58,9 +58,27 @@ async fn a_device_is_let_in_by_the_code_shown_and_cut_when_revoked() {
     let mut http = support::client::Http::to(forward.address).await;
     let head = http.get("/show?page").await;
     assert_eq!(head.status, 200);
+    http.body(&head).await;
     page.until("document.querySelector('#devices small').textContent.includes('connected now')").await;
     page.until("document.getElementById('audit').textContent.includes('paired')").await;
+    page.eval("document.querySelector('#devices button[aria-label^=What]').id = 'grant-it'").await;
+    page.click("grant-it").await;
+    page.until("!document.getElementById('grant').hidden").await;
     pictures(&mut page).await;
+    page.eval("document.getElementById('grant-rules').value = 'web:get:/file\\nweb:post'").await;
+    page.eval("document.getElementById('grant-rate').value = 100").await;
+    page.click("grant-save").await;
+    page.until(
+        "document.getElementById('devices').textContent.includes('may reach: web:GET:/file web:POST, 100 a second')",
+    )
+    .await;
+    assert_eq!(http.get("/show").await.status, 403);
+    page.eval("document.querySelector('#devices button[aria-label^=What]').id = 'grant-it'").await;
+    page.click("grant-it").await;
+    assert_eq!(page.eval("document.getElementById('grant-rules').value").await, "web:GET:/file\nweb:POST");
+    page.click("grant-lift").await;
+    page.until("document.getElementById('devices').textContent.includes('may reach: everything')").await;
+    assert!(page.eval("document.getElementById('grant').hidden").await == true);
 
     page.eval("window.confirm = () => true").await;
     page.eval("document.querySelector('#devices button.danger').id = 'revoke-it'").await;

@@ -109,9 +109,15 @@ impl World {
 
     /// Pairs a device that has not been before.
     pub async fn pair(&self) -> Device {
+        self.pair_with(&[]).await
+    }
+
+    /// The same with further flags for `host pair`.
+    pub async fn pair_with(&self, flags: &[&str]) -> Device {
         let number = self.devices.fetch_add(1, Ordering::Relaxed);
         let name = format!("device-{number}");
-        let dialog = Process::start("host pair", &self.host_data(), &["host", "pair", "--auto", "--json"]);
+        let dialog =
+            Process::start("host pair", &self.host_data(), &[&["host", "pair", "--auto", "--json"], flags].concat());
         let ticket = dialog.event("ticket").await;
         let link = ticket["link"].as_str().expect("a link");
         let data = self.dir.path().join(&name);

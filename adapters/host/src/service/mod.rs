@@ -52,6 +52,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use target::{ExposeError, Exposed, Target};
 
+pub(crate) use target::check_name;
+
 use app::App;
 use connect::Remote;
 

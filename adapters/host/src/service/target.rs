@@ -92,7 +92,7 @@ impl FromStr for Exposed {
     }
 }
 
-pub(super) fn check_name(name: &str) -> Result<&str, ExposeError> {
+pub(crate) fn check_name(name: &str) -> Result<&str, ExposeError> {
     let fits = (1..=32).contains(&name.len())
         && !name.starts_with('-')
         && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));

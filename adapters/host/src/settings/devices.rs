@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Desk;
 use super::answer::{Answer, Body};
+use crate::grant::{Grant, describe};
 
 pub(super) async fn list(State(desk): State<Desk>) -> Json<Value> {
     Json(json!({ "devices": desk.host.devices() }))
@@ -26,4 +27,20 @@ pub(super) async fn rename(State(desk): State<Desk>, Path(id): Path<String>, Bod
 pub(super) async fn revoke(State(desk): State<Desk>, Path(id): Path<String>) -> Answer {
     desk.host.revoke(&id).await?;
     Ok(Json(json!({ "ok": true })))
+}
+
+pub(super) async fn grant(State(desk): State<Desk>, Path(id): Path<String>) -> Answer {
+    let grant = desk.host.grant(&id)?;
+    Ok(Json(json!({ "grant": grant, "granted": describe(grant.as_ref()) })))
+}
+
+pub(super) async fn set_grant(State(desk): State<Desk>, Path(id): Path<String>, Body(grant): Body<Grant>) -> Answer {
+    desk.host.set_grant(&id, Some(grant)).await?;
+    self::grant(State(desk), Path(id)).await
+}
+
+/// Everything, without limits.
+pub(super) async fn lift_grant(State(desk): State<Desk>, Path(id): Path<String>) -> Answer {
+    desk.host.set_grant(&id, None).await?;
+    grant(State(desk), Path(id)).await
 }

@@ -90,6 +90,7 @@ fn router(desk: Desk) -> Router {
         .route("/devices", get(devices::list))
         .route("/devices/{id}", patch(devices::rename))
         .route("/devices/{id}", delete(devices::revoke))
+        .route("/devices/{id}/grant", get(devices::grant).put(devices::set_grant).delete(devices::lift_grant))
         .route("/audit", get(trail::list))
         .route("/audit/events", get(trail::follow))
         .fallback(answer::not_found)

@@ -18,6 +18,7 @@ use super::Desk;
 use super::answer::{Answer, Body, Problem};
 use super::relay::diagnostics;
 use crate::dialog::{PairError, PairOptions};
+use crate::grant::Grant;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,6 +28,8 @@ pub(super) struct Order {
     /// Seconds that the link lives.
     #[serde(deserialize_with = "whole")]
     life: u64,
+    /// What the device may reach; none for everything.
+    grant: Option<Grant>,
 }
 
 /// A whole number, also one that is written with a point, as JSON Schema has it.
@@ -39,7 +42,7 @@ fn whole<'de, D: Deserializer<'de>>(number: D) -> Result<u64, D::Error> {
 
 impl Default for Order {
     fn default() -> Self {
-        Self { auto: false, life: TICKET_LIFE.as_secs() }
+        Self { auto: false, life: TICKET_LIFE.as_secs(), grant: None }
     }
 }
 
@@ -79,7 +82,8 @@ fn open(desk: &Desk, order: &Order) -> Result<Value, Problem> {
     if !diagnostics.is_empty() {
         return Err(Problem::not_ready(diagnostics));
     }
-    let options = PairOptions { confirm: !order.auto, life: Duration::from_secs(order.life) };
+    let options =
+        PairOptions { confirm: !order.auto, life: Duration::from_secs(order.life), grant: order.grant.clone() };
     let dialog = desk.host.pair(options).map_err(|error| match error {
         PairError::Refused(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_links", error),
         _ => Problem::new(StatusCode::CONFLICT, "pairing", error),

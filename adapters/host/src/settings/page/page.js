@@ -83,7 +83,11 @@ function showDevices(devices) {
     element("strong", device.name, about);
     const live = device.channels > 0 ? "connected now" : `last seen ${when(device.last_seen)}`;
     element("small", `${device.platform}, paired ${when(device.paired_at)}, ${live}`, about);
+    element("small", `may reach: ${device.granted}`, about);
     const buttons = element("div", "", line);
+    const limit = element("button", "Grant", buttons, "quiet");
+    limit.setAttribute("aria-label", `What ${device.name} may reach`);
+    limit.addEventListener("click", () => editGrant(device));
     const rename = element("button", "Rename", buttons, "quiet");
     rename.setAttribute("aria-label", `Rename ${device.name}`);
     rename.addEventListener("click", () => change(async () => {
@@ -102,6 +106,63 @@ function showDevices(devices) {
 async function change(action) {
   try { complain(null); await action(); await refresh(); } catch (error) { complain(error); }
 }
+
+// Grants
+
+let granting = null; // whose grant is in the form
+
+const ruleText = (rule) => {
+  const parts = [rule.service, rule.methods.join("+"), rule.prefix === "/" ? "" : rule.prefix];
+  while (parts[parts.length - 1] === "") parts.pop();
+  return parts.join(":");
+};
+
+function ruleOf(line) {
+  const [service, methods = "", ...prefix] = line.split(":");
+  const named = methods.split(/[+,]/).map((method) => method.trim().toUpperCase()).filter(Boolean);
+  return { service: service.trim(), methods: named, prefix: prefix.join(":").trim() || "/" };
+}
+
+function editGrant(device) {
+  const grant = device.grant || { rules: null };
+  granting = { id: device.id, nothing: Boolean(grant.rules) && grant.rules.length === 0 };
+  $("grant-title").textContent = `What ${device.name} may reach${granting.nothing ? ": nothing as long as no line is here" : ""}`;
+  $("grant-rules").value = (grant.rules || []).map(ruleText).join("\n");
+  $("grant-rate").value = grant.rate ? grant.rate.per_second : "";
+  $("grant-burst").value = grant.rate && grant.rate.burst !== grant.rate.per_second ? grant.rate.burst : "";
+  $("grant-concurrent").value = grant.concurrent || "";
+  const end = grant.expires_at ? new Date(grant.expires_at * 1000) : null;
+  $("grant-end").value = end ? new Date(end - end.getTimezoneOffset() * 60000).toISOString().slice(0, 19) : "";
+  show("grant", true);
+  $("grant-title").focus();
+}
+
+function closeGrant() {
+  granting = null;
+  show("grant", false);
+}
+
+on("grant", "submit", async () => {
+  const count = (id) => $(id).value === "" ? null : Number($(id).value);
+  const rules = $("grant-rules").value.split("\n").map((line) => line.trim()).filter(Boolean).map(ruleOf);
+  const [perSecond, burst] = [count("grant-rate"), count("grant-burst")];
+  const end = $("grant-end").value;
+  await api("PUT", `/devices/${granting.id}/grant`, {
+    // A device that may reach nothing is not given everything by a form that shows no line.
+    rules: rules.length || granting.nothing ? rules : null,
+    rate: perSecond ? { per_second: perSecond, burst: burst || perSecond } : null,
+    concurrent: count("grant-concurrent"),
+    expires_at: end ? Math.floor(new Date(end).getTime() / 1000) : null,
+  });
+  closeGrant();
+  await refresh();
+});
+on("grant-lift", "click", async () => {
+  await api("DELETE", `/devices/${granting.id}/grant`);
+  closeGrant();
+  await refresh();
+});
+on("grant-cancel", "click", closeGrant);
 
 // Pairing
 
@@ -246,6 +307,7 @@ function signOut() {
   token = "";
   sessionStorage.removeItem("token");
   endPairing("");
+  closeGrant();
   show("settings", false);
   show("login", true);
   $("state").textContent = "";
