@@ -13,7 +13,7 @@ use homing_local::control::{ControlError, Role, call};
 use homing_tokio::{ClientTls, TokioClock, dial, endpoint_config};
 use serde_json::{Value, json};
 
-use crate::rogue::{Line, Said, entropy, relay_of};
+use crate::rogue::{Line, Said, entropy, pair_as, relay_of};
 use crate::scene::{devices, event, hosts, ticket};
 use crate::support::{Process, World, run, until, within};
 
@@ -35,6 +35,34 @@ async fn a_link_is_good_for_one_device() {
     let listed = devices(&world.host_data()).await;
     assert_eq!(listed.iter().map(|device| &device["name"]).collect::<Vec<_>>(), ["first"]);
     assert_eq!((hosts(&first).await.len(), hosts(&second).await.len()), (1, 0));
+}
+
+/// A device that did not hear of its success pairs once more under its link. That gives it no more than it has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_used_link_gives_back_neither_a_revoked_device_nor_a_wider_grant() {
+    let world = World::start(&[]).await;
+    let host = world.host_data();
+    let args = ["host", "pair", "--auto", "--json", "--grant", "web"];
+    let dialog = Process::start("host pair", &host, &args);
+    let link = dialog.event("ticket").await["link"].as_str().unwrap().to_owned();
+    let ticket = parse_link(&link).unwrap();
+    let device = pair_as(&ticket, "rogue", Identity::generate(&mut entropy())).await.unwrap();
+    assert_eq!(dialog.ended().await, 0);
+    let id = devices(&host).await[0]["id"].as_str().unwrap().to_owned();
+    let again = async || pair_as(&ticket, "rogue", device.identity.duplicate()).await;
+
+    assert!(again().await.is_ok());
+    assert_eq!(devices(&host).await[0]["granted"], "web", "the link's, though nobody shows it any more");
+    let less = run(&host, &["host", "devices", "grant", &id, "--grant", "web:GET"]).await;
+    assert_eq!(less.code, 0, "{less}");
+    assert!(again().await.is_ok());
+    let listed = devices(&host).await;
+    assert_eq!((&listed[0]["granted"], &listed[0]["id"], listed.len()), (&json!("web:GET"), &json!(id), 1));
+
+    let revoked = run(&host, &["host", "devices", "revoke", &id]).await;
+    assert_eq!(revoked.code, 0, "{revoked}");
+    assert!(again().await.is_err(), "a revoked device came back by its old link");
+    assert!(devices(&host).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,9 +65,13 @@ impl Caller for Ears {
 
 /// Pairs under a ticket as it is, whatever a proper device would say of it.
 pub async fn pair(ticket: &Ticket, name: &str) -> Result<Rogue, Ended> {
+    pair_as(ticket, name, Identity::generate(&mut entropy())).await
+}
+
+/// The same with a key that may have been used before.
+pub async fn pair_as(ticket: &Ticket, name: &str, identity: Identity) -> Result<Rogue, Ended> {
     let relay = relay_of(ticket);
     let secrets = ticket.secrets();
-    let identity = Identity::generate(&mut entropy());
     let intent = Intent::Pair {
         ticket: secrets.handshake,
         rendezvous: Secret::new(secrets.rendezvous),
