@@ -135,7 +135,7 @@ impl World {
     /// A record of the peer's with this plaintext arrives.
     fn say(&mut self, plain: &[u8]) {
         let Some(mut record) = self.seal(plain) else { return };
-        let said = self.streams.note(plain);
+        let said = if self.channel.is_over() { VecDeque::new() } else { self.streams.note(plain) };
         self.hear(&mut record, said);
     }
 

@@ -259,9 +259,14 @@ impl Streams {
         assert!(held <= CAPS.session.into(), "holds {held} bytes");
     }
 
-    /// A new attachment: what was under way is lost.
+    /// A new attachment: what was under way is lost. An end that the peer acknowledged before stays
+    /// acknowledged, though it did not come to say all of its state.
     pub fn reattach(&mut self) {
-        self.states.clear();
+        for entry in self.states.drain(..).flat_map(|state| state.entries) {
+            if let Some(sent) = self.sent.get_mut(&entry.id.0) {
+                sent.done |= entry.flags & 1 != 0;
+            }
+        }
     }
 
     /// What the victim sends next follows what the peer says it has.
