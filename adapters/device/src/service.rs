@@ -47,7 +47,8 @@ pub(crate) fn preface(name: &str) -> Option<Vec<u8>> {
 pub(crate) async fn ask(mut stream: TunnelStream) -> Result<Offer, DeviceError> {
     let asked = async {
         stream.write_all(&[0]).await?;
-        stream.shutdown().await?;
+        // A host that has answered by now wants no end of the question; one that is gone gives no answer.
+        let _ = stream.shutdown().await;
         read_offer(&mut stream).await
     };
     match timeout(LIST_TIMEOUT, asked).await {
