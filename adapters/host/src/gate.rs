@@ -211,8 +211,7 @@ fn offer(shared: &Shared, device: &str) -> Value {
     let services = exposed.iter().filter(|service| shown(service));
     let list: Vec<_> = services.map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
     // Devices were paired through one of them, and fall back on the others.
-    let relays: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
-    json!({ "services": list, "relays": relays })
+    json!({ "services": list, "relays": shared.relay_names() })
 }
 
 async fn read_name(stream: &mut TunnelStream) -> std::io::Result<String> {

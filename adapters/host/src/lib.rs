@@ -15,7 +15,6 @@ mod shared;
 
 use core::net::SocketAddr;
 use core::pin::pin;
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -115,9 +114,6 @@ impl Host {
     /// # Errors
     /// As [`open`](Self::open); [`HostError::Expose`] where two have the same name.
     pub fn open_with(mut config: HostConfig, own: impl IntoIterator<Item = Service>) -> Result<Self, HostError> {
-        // Two links to one relay would take the route from each other.
-        let mut known = HashSet::new();
-        config.relays.retain(|relay| known.insert(relay.clone()));
         let lock = RoleLock::acquire(&config.data, "host")?;
         let own: Vec<_> = own.into_iter().map(Arc::new).collect();
         let services = Services::with_own(config.exposed.iter().cloned(), &own)?;
@@ -155,9 +151,8 @@ impl Host {
         let mut grants = pin!(grant::running::expire(shared.clone()));
         let mut settings = pin!(settings::run(self.settings, self.handle.clone()));
         let mut relays = shared.watch_relays();
-        let names: Vec<_> = shared.relays().iter().map(ToString::to_string).collect();
         let services: Vec<_> = shared.services().iter().map(|service| service.name().to_owned()).collect();
-        shared.trail.note("started", json!({ "relays": names, "services": services }));
+        shared.trail.note("started", json!({ "relays": shared.relay_names(), "services": services }));
         let handle = self.handle.clone();
         let mut control = pin!(self.listener.serve(move |request| control::answer(handle.clone(), request)));
         let mut shutdown = pin!(shutdown);
@@ -184,7 +179,7 @@ impl Host {
         links.shutdown().await;
         let stored = tokio::task::spawn_blocking(move || {
             shared.trail.note("stopped", json!({}));
-            shared.trail.settle();
+            shared.trail.end();
             shared.persist(|_| ())
         })
         .await;
@@ -286,7 +281,7 @@ impl HostHandle {
     /// Where it can be reached.
     #[must_use]
     pub fn relays(&self) -> Vec<String> {
-        self.shared.relays().iter().map(ToString::to_string).collect()
+        self.shared.relay_names()
     }
 
     /// What set the relays, where they cannot be changed while the host runs.
@@ -324,9 +319,8 @@ impl HostHandle {
     /// [`DeviceError::Store`].
     pub async fn mint_token(&self, scope: Scope, life: u64) -> Result<NewToken, DeviceError> {
         self.blocking(move |shared| {
-            let token = shared.persist(|state| settings::token::mint(&mut state.tokens, scope, life))?;
-            let fields = json!({ "scope": scope.as_str(), "expires_at": token.expires_at });
-            shared.trail.note("token made", fields);
+            let (token, said) = shared.persist(|state| state.mint_token(scope, life))?;
+            shared.trail.note("token made", said);
             Ok(token)
         })
         .await

@@ -207,12 +207,39 @@ impl State {
         Err(DeviceError::Unknown(name.into()))
     }
 
-    /// Gives a device another grant; returns its whole id.
-    pub(crate) fn set_grant(&mut self, id: &str, grant: Option<Grant>) -> Result<String, DeviceError> {
+    fn find_mut(&mut self, name: &str) -> Result<&mut Device, DeviceError> {
+        let place = self.find(name)?;
+        self.devices.get_mut(place).ok_or_else(|| DeviceError::Unknown(name.into()))
+    }
+
+    /// Renames a device; gives what the audit trail says of it, as do the others below.
+    pub(crate) fn rename(&mut self, id: &str, name: &str) -> Result<Value, DeviceError> {
+        let device = self.find_mut(id)?;
+        let before = core::mem::replace(&mut device.name, name.into());
+        Ok(json!({ "device": device.id, "name": name, "before": before }))
+    }
+
+    /// Forgets a device.
+    pub(crate) fn revoke(&mut self, id: &str) -> Result<(Device, Value), DeviceError> {
         let place = self.find(id)?;
-        let device = self.devices.get_mut(place).ok_or_else(|| DeviceError::Unknown(id.into()))?;
+        let device = self.devices.remove(place);
+        let said = json!({ "device": device.id, "name": device.name });
+        Ok((device, said))
+    }
+
+    /// Gives a device another grant.
+    pub(crate) fn set_grant(&mut self, id: &str, grant: Option<Grant>) -> Result<Value, DeviceError> {
+        let granted = grant::describe(grant.as_ref());
+        let device = self.find_mut(id)?;
         device.grant = grant.and_then(Grant::or_everything);
-        Ok(device.id.clone())
+        Ok(json!({ "device": device.id, "grant": granted }))
+    }
+
+    /// Makes a token for the settings API, good for `life` seconds.
+    pub(crate) fn mint_token(&mut self, scope: Scope, life: u64) -> (NewToken, Value) {
+        let token = token::mint(&mut self.tokens, scope, life);
+        let said = json!({ "scope": scope.as_str(), "expires_at": token.expires_at });
+        (token, said)
     }
 
     /// Takes over what was noticed of devices in memory only, and is not worth a write of its own.
@@ -306,10 +333,8 @@ fn change<R>(
     let (mut vault, state) = open(data)?;
     // First: what cannot be noted is not done.
     let mut trail = Writer::open(state.audit_files(data))?;
-    let (changed, _) = vault.update(change)?;
-    let (result, fields) = changed?;
-    let fields = if let Value::Object(fields) = fields { fields } else { serde_json::Map::new() };
-    trail.append(unix_now(), event, fields)?;
+    let ((result, said), _) = vault.try_update(change)?;
+    trail.append(unix_now(), event, &said)?;
     trail.seal()?;
     Ok(result)
 }
@@ -328,12 +353,7 @@ pub fn read(data: &Path) -> Result<State, DeviceError> {
 /// [`DeviceError`].
 pub fn rename(data: &Path, id: &str, name: &str) -> Result<(), DeviceError> {
     let name = check_name(name)?;
-    change(data, "renamed", |state| {
-        let place = state.find(id)?;
-        let device = state.devices.get_mut(place).ok_or_else(|| DeviceError::Unknown(id.into()))?;
-        let before = core::mem::replace(&mut device.name, name.into());
-        Ok(((), json!({ "device": device.id, "name": name, "before": before })))
-    })
+    change(data, "renamed", |state| Ok(((), state.rename(id, name)?)))
 }
 
 /// Revokes a device of a host that is not running: it can never connect again.
@@ -341,11 +361,7 @@ pub fn rename(data: &Path, id: &str, name: &str) -> Result<(), DeviceError> {
 /// # Errors
 /// [`DeviceError`].
 pub fn revoke(data: &Path, id: &str) -> Result<(), DeviceError> {
-    change(data, "revoked", |state| {
-        let place = state.find(id)?;
-        let device = state.devices.remove(place);
-        Ok(((), json!({ "device": device.id, "name": device.name })))
-    })
+    change(data, "revoked", |state| Ok(((), state.revoke(id)?.1)))
 }
 
 /// Says what a device of a host that is not running may reach; none for everything.
@@ -353,11 +369,7 @@ pub fn revoke(data: &Path, id: &str) -> Result<(), DeviceError> {
 /// # Errors
 /// [`DeviceError`].
 pub fn set_grant(data: &Path, id: &str, grant: Option<Grant>) -> Result<(), DeviceError> {
-    change(data, "grant set", |state| {
-        let text = grant::describe(grant.as_ref());
-        let device = state.set_grant(id, grant)?;
-        Ok(((), json!({ "device": device, "grant": text })))
-    })
+    change(data, "grant set", |state| Ok(((), state.set_grant(id, grant)?)))
 }
 
 /// Lets a host that is not running be reached, or not, from its next start on.
@@ -376,9 +388,5 @@ pub fn set_enabled(data: &Path, enabled: bool) -> Result<(), DeviceError> {
 /// # Errors
 /// [`DeviceError`].
 pub fn mint_token(data: &Path, scope: Scope, life: u64) -> Result<NewToken, DeviceError> {
-    change(data, "token made", |state| {
-        let token = token::mint(&mut state.tokens, scope, life);
-        let fields = json!({ "scope": scope.as_str(), "expires_at": token.expires_at });
-        Ok((token, fields))
-    })
+    change(data, "token made", |state| Ok(state.mint_token(scope, life)))
 }

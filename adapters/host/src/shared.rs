@@ -23,8 +23,8 @@ use zeroize::Zeroizing;
 
 use crate::audit::Trail;
 use crate::dialog::PairEvent;
+use crate::grant::Grant;
 use crate::grant::running::Running;
-use crate::grant::{Grant, describe};
 use crate::links::LinkStatus;
 use crate::registry::{self, Device, DeviceError, State};
 use crate::service::{ExposeError, Exposed, Service, Services};
@@ -118,6 +118,13 @@ pub(crate) struct Shared {
     inner: Mutex<Inner>,
 }
 
+/// Two links to one relay would take the route from each other.
+fn distinct(mut relays: Vec<RelayUrl>) -> Vec<RelayUrl> {
+    let mut known = HashSet::new();
+    relays.retain(|relay| known.insert(relay.clone()));
+    relays
+}
+
 pub(crate) struct Inner {
     pub(crate) state: State,
     pub(crate) office: Office,
@@ -149,7 +156,7 @@ impl Shared {
         let identity = Identity::from_secret(&state.identity.0);
         let route = Identity::from_secret(&state.route.0);
         Arc::new(Self {
-            relays: watch::Sender::new(config.relays.into()),
+            relays: watch::Sender::new(distinct(config.relays).into()),
             relays_fixed_by: config.relays_fixed_by,
             data: config.data,
             settings: OnceLock::new(),
@@ -197,6 +204,11 @@ impl Shared {
         self.relays.borrow().clone()
     }
 
+    /// Their URLs.
+    pub(crate) fn relay_names(&self) -> Vec<String> {
+        self.relays().iter().map(ToString::to_string).collect()
+    }
+
     /// Tells of changes of [`relays`](Self::relays).
     pub(crate) fn watch_relays(&self) -> watch::Receiver<Arc<[RelayUrl]>> {
         self.relays.subscribe()
@@ -230,17 +242,14 @@ impl Shared {
     /// Ends a device: its record first, then its sessions, then its way through the relay. When
     /// this returns, nothing that it sends is opened any more. Blocks on the disk.
     pub(crate) fn revoke(&self, id: &str) -> Result<(), DeviceError> {
-        let gone: Device = {
+        let (gone, said) = {
             // The whole id first: a name may come to mean another device while the disk is waited for.
             let id = {
                 let inner = self.lock();
                 let place = inner.state.find(id)?;
                 inner.state.devices.get(place).map(|device| device.id.clone()).unwrap_or_default()
             };
-            self.persist(|state| {
-                let place = state.find(&id)?;
-                Ok::<_, DeviceError>(state.devices.remove(place))
-            })??
+            self.persist(|state| state.revoke(&id))??
         };
         let mut inner = self.lock();
         inner.close_sessions(&gone.id, code::REVOKED);
@@ -255,29 +264,24 @@ impl Shared {
                 }
             }
         }
-        self.trail.note("revoked", json!({ "device": gone.id, "name": gone.name }));
+        self.trail.note("revoked", said);
         tracing::info!(device = gone.id, "device revoked");
         Ok(())
     }
 
     pub(crate) fn rename(&self, id: &str, name: &str) -> Result<(), DeviceError> {
         let name = registry::check_name(name)?;
-        let (id, before) = self.persist(|state| {
-            let place = state.find(id)?;
-            let device = state.devices.get_mut(place).ok_or_else(|| DeviceError::Unknown(id.into()))?;
-            Ok::<_, DeviceError>((device.id.clone(), core::mem::replace(&mut device.name, name.into())))
-        })??;
-        self.trail.note("renamed", json!({ "device": id, "name": name, "before": before }));
+        let said = self.persist(|state| state.rename(id, name))??;
+        self.trail.note("renamed", said);
         Ok(())
     }
 
     /// Says what a device may reach; none for everything. When this returns, what it is not granted any more has been
     /// stopped. Blocks on the disk.
     pub(crate) fn set_grant(&self, id: &str, grant: Option<Grant>) -> Result<(), DeviceError> {
-        let text = describe(grant.as_ref());
-        let id = self.persist(|state| state.set_grant(id, grant))??;
+        let said = self.persist(|state| state.set_grant(id, grant))??;
         self.running.changed(self);
-        self.trail.note("grant set", json!({ "device": id, "grant": text }));
+        self.trail.note("grant set", said);
         Ok(())
     }
 
@@ -306,20 +310,19 @@ impl Shared {
         if !relays.is_empty() {
             self.move_to(relays);
         }
-        let relays: Vec<_> = self.relays().iter().map(ToString::to_string).collect();
-        self.trail.note("reloaded", json!({ "services": names, "relays": relays }));
+        self.trail.note("reloaded", json!({ "services": names, "relays": self.relay_names() }));
         Ok(())
     }
 
     /// Links begin anew where the relays are others.
     fn move_to(&self, relays: Vec<RelayUrl>) -> bool {
-        let mut known = HashSet::new();
-        let relays: Arc<[RelayUrl]> = relays.into_iter().filter(|relay| known.insert(relay.clone())).collect();
+        let relays: Arc<[RelayUrl]> = distinct(relays).into();
         self.relays.send_if_modified(|known| core::mem::replace(known, relays.clone()) != relays)
     }
 
     /// Moves the host to other relays. Blocks on the disk.
     pub(crate) fn set_relays(&self, relays: Vec<RelayUrl>) -> Result<(), StoreError> {
+        let relays = distinct(relays);
         let names: Vec<_> = relays.iter().map(ToString::to_string).collect();
         self.persist(|state| state.relays.clone_from(&names))?;
         if self.move_to(relays) {

@@ -22,8 +22,8 @@ fn link(key: &Secret<32>, before: &Link, text: &str) -> Link {
 }
 
 /// A line with its end, and its link.
-pub(super) fn emit(key: &Secret<32>, before: &Link, fields: &Map<String, Value>) -> (String, Link) {
-    let mut text = Value::Object(fields.clone()).to_string();
+pub(super) fn emit(key: &Secret<32>, before: &Link, fields: Map<String, Value>) -> (String, Link) {
+    let mut text = Value::Object(fields).to_string();
     text.pop(); // the closing brace comes after the chain
     let link = link(key, before, &text);
     text.push_str(FIELD);

@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use homing_core::crypto::Secret;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::chain::Line;
 use super::*;
@@ -11,15 +11,15 @@ fn files(dir: &Path) -> AuditFiles {
     AuditFiles::new(dir, Secret::new([7; 32]))
 }
 
-fn entry(number: u64) -> Map<String, Value> {
-    json!({ "device": format!("device {number}"), "name": "a\n\u{1b}[31mb" }).as_object().unwrap().clone()
+fn entry(number: u64) -> Value {
+    json!({ "device": format!("device {number}"), "name": "a\n\u{1b}[31mb" })
 }
 
 /// A trail of `count` lines besides those that begin its files.
 fn write(dir: &Path, count: u64, file_max: u64) {
     let mut writer = Writer::with_max(files(dir), file_max).unwrap();
     for number in 0..count {
-        writer.append(1_700_000_000 + number, "connected", entry(number)).unwrap();
+        writer.append(1_700_000_000 + number, "connected", &entry(number)).unwrap();
     }
     writer.seal().unwrap();
 }
@@ -127,7 +127,7 @@ fn a_line_that_a_crash_cut_short_is_taken_away() {
     let whole = fs::read(&path).unwrap();
     // Written after the last seal, and killed at any byte of it.
     let mut writer = Writer::open(files(dir.path())).unwrap();
-    let line = writer.append(1, "connected", entry(9)).unwrap();
+    let line = writer.append(1, "connected", &entry(9)).unwrap();
     drop(writer);
     for cut in 0..line.len() {
         fs::write(&path, [&whole, &line.as_bytes()[..cut]].concat()).unwrap();
@@ -157,7 +157,7 @@ fn what_is_noted_reaches_followers_and_the_disk() {
     for number in 0..100 {
         trail.note("connected", json!({ "device": number }));
     }
-    trail.settle();
+    trail.end();
     assert!(lines.try_recv().unwrap().contains("\"event\":\"connected\""));
     drop(trail);
     let report = verify(&files(dir.path())).unwrap();

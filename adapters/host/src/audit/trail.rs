@@ -4,13 +4,13 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use homing_local::clock::unix_now;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::{AuditError, AuditFiles, Writer};
@@ -31,8 +31,7 @@ pub struct Trail {
 }
 
 enum Order {
-    Entry { time: u64, event: &'static str, fields: Map<String, Value> },
-    Settle(Sender<()>),
+    Entry { time: u64, event: &'static str, fields: Value },
     End,
 }
 
@@ -62,7 +61,6 @@ impl Trail {
     /// Notes an event; `fields` is a JSON object. Does not block: where the disk is too slow for
     /// what happens, a later line says how many entries were lost.
     pub fn note(&self, event: &'static str, fields: Value) {
-        let fields = if let Value::Object(fields) = fields { fields } else { Map::new() };
         let order = Order::Entry { time: unix_now(), event, fields };
         if self.queue.try_send(order).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -70,7 +68,7 @@ impl Trail {
     }
 
     /// Notes that somebody was turned away: at most once a second for each reason, with how often it was meanwhile.
-    pub fn refuse(&self, reason: &'static str, fields: Value) {
+    pub fn refuse(&self, reason: &'static str, mut fields: Value) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let (at, unsaid) = refused.entry(reason).or_insert((None, 0));
@@ -78,25 +76,14 @@ impl Trail {
             *unsaid = unsaid.saturating_add(1);
             return;
         }
-        let mut all = Map::from_iter([("reason".to_owned(), reason.into())]);
-        if let Value::Object(fields) = fields {
-            all.extend(fields);
-        }
+        fields["reason"] = reason.into();
         let more = core::mem::take(unsaid);
         if more > 0 {
-            all.insert("unsaid".into(), more.into());
+            fields["unsaid"] = more.into();
         }
         *at = Some(now);
         drop(refused);
-        self.note("refused", Value::Object(all));
-    }
-
-    /// Waits until all that was noted before is on disk. Blocks.
-    pub fn settle(&self) {
-        let (done, settled) = mpsc::channel();
-        if self.queue.send(Order::Settle(done)).is_ok() {
-            let _ = settled.recv();
-        }
+        self.note("refused", fields);
     }
 
     /// The lines that are written from now on.
@@ -123,28 +110,22 @@ impl Drop for Trail {
 
 fn write(mut writer: Writer, orders: &Receiver<Order>, lost: &AtomicU64, lines: &broadcast::Sender<Arc<str>>) {
     while let Ok(order) = orders.recv() {
-        let (mut settled, mut end) = (Vec::new(), false);
+        let mut end = false;
         // All that waits, then to the disk once.
         for order in core::iter::once(order).chain(orders.try_iter()) {
             match order {
-                Order::Settle(done) => settled.push(done),
                 Order::End => end = true,
                 Order::Entry { time, event, fields } => {
                     let count = lost.swap(0, Ordering::Relaxed);
                     if count > 0 {
-                        let fields = Map::from_iter([("entries".to_owned(), json!(count))]);
-                        put(&mut writer, lost, count, lines, (time, "lost", fields));
+                        put(&mut writer, lost, count, lines, (time, "lost", &json!({ "entries": count })));
                     }
-                    put(&mut writer, lost, 1, lines, (time, event, fields));
+                    put(&mut writer, lost, 1, lines, (time, event, &fields));
                 }
             }
         }
         if let Err(error) = writer.seal() {
             tracing::error!(%error, "cannot write the audit trail");
-        }
-        // Those who asked have gone or listen.
-        for done in settled {
-            let _ = done.send(());
         }
         if end {
             return;
@@ -157,7 +138,7 @@ fn put(
     lost: &AtomicU64,
     count: u64,
     lines: &broadcast::Sender<Arc<str>>,
-    (time, event, fields): (u64, &str, Map<String, Value>),
+    (time, event, fields): (u64, &str, &Value),
 ) {
     match writer.append(time, event, fields) {
         Ok(line) => drop(lines.send(line.trim_end().into())),

@@ -5,9 +5,9 @@ use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use homing_local::clock::rfc3339;
+use homing_local::clock::{rfc3339, unix_now};
 use homing_local::{file, hex};
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use super::AuditError;
 use super::chain::{LINE_MAX, Line, Link, emit};
@@ -66,8 +66,8 @@ impl Writer {
     }
 
     /// Adds a line and returns it. It has reached the disk after [`seal`](Self::seal).
-    pub(crate) fn append(&mut self, time: u64, event: &str, fields: Map<String, Value>) -> Result<String, AuditError> {
-        let (mut line, mut link) = self.line(time, event, fields.clone());
+    pub(crate) fn append(&mut self, time: u64, event: &str, fields: &Value) -> Result<String, AuditError> {
+        let (mut line, mut link) = self.line(time, event, fields);
         if self.len.saturating_add(line.len() as u64) > self.file_max && self.len > 0 {
             self.rotate()?;
             self.begin()?;
@@ -83,15 +83,16 @@ impl Writer {
         Ok(self.files.set_head(&self.head)?)
     }
 
-    fn line(&self, time: u64, event: &str, fields: Map<String, Value>) -> (String, Link) {
-        let mut all = Map::new();
-        all.insert("seq".into(), self.head.last.saturating_add(1).into());
-        all.insert("time".into(), rfc3339(time).into());
-        all.insert("event".into(), event.into());
-        let short = all.clone();
-        all.extend(fields);
-        let (line, link) = emit(&self.files.key, &self.head.link, &all);
-        if line.len() <= LINE_MAX { (line, link) } else { emit(&self.files.key, &self.head.link, &short) }
+    fn line(&self, time: u64, event: &str, fields: &Value) -> (String, Link) {
+        let with = |fields: &Value| {
+            let mut all = fields.as_object().cloned().unwrap_or_default();
+            all.insert("seq".into(), self.head.last.saturating_add(1).into());
+            all.insert("time".into(), rfc3339(time).into());
+            all.insert("event".into(), event.into());
+            emit(&self.files.key, &self.head.link, all)
+        };
+        let (line, link) = with(fields);
+        if line.len() <= LINE_MAX { (line, link) } else { with(&Value::Null) }
     }
 
     fn push(&mut self, line: &str, link: Link) -> Result<(), AuditError> {
@@ -109,8 +110,8 @@ impl Writer {
     /// The first line of a file says what it comes after, so that it can be checked without the
     /// older ones.
     fn begin(&mut self) -> Result<(), AuditError> {
-        let after = Map::from_iter([("after".to_owned(), hex::emit(&self.head.link).into())]);
-        let (line, link) = self.line(homing_local::clock::unix_now(), "opened", after);
+        let after = json!({ "after": hex::emit(&self.head.link) });
+        let (line, link) = self.line(unix_now(), "opened", &after);
         self.push(&line, link)?;
         self.seal()
     }
