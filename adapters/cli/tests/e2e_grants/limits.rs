@@ -79,3 +79,29 @@ async fn too_much_at_once_is_503_until_something_is_over() {
     let reasons = trail(&world.host_data(), "refused").await;
     assert!(reasons.iter().all(|entry| entry["reason"] == "too many at once"), "{reasons:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_refusals_does_not_fill_the_trail() {
+    let site = Site::start().await;
+    let world = World::start(&[("web", site.url())]).await;
+    let device = world.pair_with(&["--grant", "web:GET:/show"]).await;
+    let host = world.host_data();
+    let web = device.forward("web").await;
+    let mut http = Http::to(web.address).await;
+    for _ in 0..500 {
+        let head = http.get("/secret").await;
+        assert_eq!(head.status, 403);
+        http.body(&head).await;
+    }
+    let told = trail(&host, "refused").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0]["method"] == "GET" && told[0].get("count").is_none(), "{told:?}");
+    world.host.signal("TERM");
+    assert_eq!(world.host.ended().await, 0);
+    let told = trail(&host, "refused").await;
+    let counted = &told[1];
+    assert_eq!((told.len(), counted["count"].as_u64()), (2, Some(499)), "{told:?}");
+    assert_eq!((&counted["device"], &counted["service"]), (&told[0]["device"], &"web".into()));
+    let sound = run(&host, &["host", "audit", "verify"]).await;
+    assert_eq!(sound.code, 0, "{sound}");
+}

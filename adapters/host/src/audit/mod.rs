@@ -12,10 +12,17 @@
 //! the file it was in being trusted. Lines cut from the end show by `audit.head`. Who can read
 //! the host's key file could write another trail; to keep such people out, follow the trail to
 //! another machine.
+//!
+//! | field of `refused` | says |
+//! |---|---|
+//! | `reason` | why: `handshake`, `unknown device`, `not granted`, `too many requests`, … |
+//! | `device`, `service` | who wanted what, where that is known |
+//! | `count`, `seconds` | how often more it was, with the same three, in the time before this line |
 
 mod chain;
 mod files;
 mod page;
+mod refusals;
 mod trail;
 mod verify;
 mod writer;

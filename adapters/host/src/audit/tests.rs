@@ -163,3 +163,19 @@ fn what_is_noted_reaches_followers_and_the_disk() {
     let report = verify(&files(dir.path())).unwrap();
     assert_eq!((report.lines, report.count), (101, 0));
 }
+
+#[test]
+fn a_flood_of_refusals_is_two_lines_of_the_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = Trail::open(files(dir.path())).unwrap();
+    let refuse = |device: &str| trail.refuse("not granted", json!({ "device": device, "service": "web" }));
+    for _ in 0..50_001 {
+        refuse("a");
+    }
+    refuse("b");
+    trail.end();
+    let report = verify(&files(dir.path())).unwrap();
+    assert_eq!((report.lines, report.count), (4, 0), "{report:?}");
+    let last: Value = serde_json::from_str(lines(dir.path()).last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["device"], &last["count"]), (&json!("refused"), &json!("a"), &json!(50_000)));
+}

@@ -3,9 +3,8 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -13,12 +12,13 @@ use homing_local::clock::unix_now;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+use super::refusals::Refusals;
 use super::{AuditError, AuditFiles, Writer};
 
 /// Entries that may wait for the disk.
 const WAITING: usize = 1024;
-/// Strangers must not fill the disk.
-const REFUSED_EVERY: Duration = Duration::from_secs(1);
+/// How long the thread sleeps where nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// An open audit trail, until its [`end`](Self::end).
 pub struct Trail {
@@ -26,8 +26,7 @@ pub struct Trail {
     lost: Arc<AtomicU64>,
     lines: broadcast::Sender<Arc<str>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// When each reason was noted, and how often it was not since.
-    refused: Mutex<HashMap<&'static str, (Option<Instant>, u64)>>,
+    refusals: Arc<Mutex<Refusals>>,
 }
 
 enum Order {
@@ -50,12 +49,13 @@ impl Trail {
         let writer = Writer::open(files)?;
         let (queue, orders) = sync_channel(WAITING);
         let (lost, lines) = (Arc::new(AtomicU64::new(0)), broadcast::Sender::new(256));
+        let refusals = Arc::new(Mutex::new(Refusals::default()));
         let thread = std::thread::Builder::new().name("audit".into()).spawn({
-            let (lost, lines) = (lost.clone(), lines.clone());
-            move || write(writer, &orders, &lost, &lines)
+            let (lost, lines, refusals) = (lost.clone(), lines.clone(), refusals.clone());
+            move || write(writer, &orders, &lost, &lines, &refusals)
         });
         let thread = thread.map_err(AuditError::io("start a thread for", std::path::Path::new("audit.ndjson")))?;
-        Ok(Self { queue, lost, lines, thread: Mutex::new(Some(thread)), refused: Mutex::default() })
+        Ok(Self { queue, lost, lines, thread: Mutex::new(Some(thread)), refusals })
     }
 
     /// Notes an event; `fields` is a JSON object. Does not block: where the disk is too slow for
@@ -67,23 +67,14 @@ impl Trail {
         }
     }
 
-    /// Notes that somebody was turned away: at most once a second for each reason, with how often it was meanwhile.
+    /// Notes that somebody was turned away. The first of a kind, which is `reason` with the fields `device` and
+    /// `service`, is told at once; how often it was afterwards is told at the end of a minute, and ever more seldom
+    /// where it goes on.
     pub fn refuse(&self, reason: &'static str, mut fields: Value) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let (at, unsaid) = refused.entry(reason).or_insert((None, 0));
-        if at.is_some_and(|at| now.duration_since(at) < REFUSED_EVERY) {
-            *unsaid = unsaid.saturating_add(1);
-            return;
+        if locked(&self.refusals).tell(Instant::now(), reason, &fields) {
+            fields["reason"] = reason.into();
+            self.note("refused", fields);
         }
-        fields["reason"] = reason.into();
-        let more = core::mem::take(unsaid);
-        if more > 0 {
-            fields["unsaid"] = more.into();
-        }
-        *at = Some(now);
-        drop(refused);
-        self.note("refused", fields);
     }
 
     /// The lines that are written from now on.
@@ -108,11 +99,30 @@ impl Drop for Trail {
     }
 }
 
-fn write(mut writer: Writer, orders: &Receiver<Order>, lost: &AtomicU64, lines: &broadcast::Sender<Arc<str>>) {
-    while let Ok(order) = orders.recv() {
+fn locked(refusals: &Mutex<Refusals>) -> MutexGuard<'_, Refusals> {
+    refusals.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(
+    mut writer: Writer,
+    orders: &Receiver<Order>,
+    lost: &AtomicU64,
+    lines: &broadcast::Sender<Arc<str>>,
+    refusals: &Mutex<Refusals>,
+) {
+    loop {
+        // A refusal that opens a window comes as an order, and so the next end is looked up anew.
+        let next = locked(refusals).next();
+        let wait = next.map_or(IDLE, |end| end.saturating_duration_since(Instant::now()));
+        let order = match orders.recv_timeout(wait) {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let mut end = false;
+        let mut written = false;
         // All that waits, then to the disk once.
-        for order in core::iter::once(order).chain(orders.try_iter()) {
+        for order in order.into_iter().chain(orders.try_iter()) {
             match order {
                 Order::End => end = true,
                 Order::Entry { time, event, fields } => {
@@ -121,10 +131,18 @@ fn write(mut writer: Writer, orders: &Receiver<Order>, lost: &AtomicU64, lines: 
                         put(&mut writer, lost, count, lines, (time, "lost", &json!({ "entries": count })));
                     }
                     put(&mut writer, lost, 1, lines, (time, event, &fields));
+                    written = true;
                 }
             }
         }
-        if let Err(error) = writer.seal() {
+        let mut table = locked(refusals);
+        let due = if end { table.end() } else { table.due(Instant::now()) };
+        drop(table);
+        for fields in due {
+            put(&mut writer, lost, 1, lines, (unix_now(), "refused", &fields));
+            written = true;
+        }
+        if written && let Err(error) = writer.seal() {
             tracing::error!(%error, "cannot write the audit trail");
         }
         if end {
