@@ -194,6 +194,7 @@ async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
     tokio::select! {
         served = service::serve_gated(stream, &service, &caller, |request| lease.begin_request(request)) => {
             if let Err(error) = served {
+                lease.not_reached(&error);
                 tracing::debug!(service = name, %error, "stream ended early");
             }
         }

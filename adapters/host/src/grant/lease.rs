@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::running::{End, Refused};
 use super::{Denied, Limited, overrides_method};
-use crate::service::{Pass, Refusal};
+use crate::service::{Pass, Refusal, ServiceError};
 use crate::shared::Shared;
 
 /// A device's use of a service, over the life of one stream.
@@ -50,6 +50,14 @@ impl Lease {
                 self.note(&refused, Some(request.method()));
                 Err(refusal(&refused, &self.service))
             }
+        }
+    }
+
+    /// Notes that the service was not reached because it must not be.
+    pub(crate) fn not_reached(&self, error: &ServiceError) {
+        if let Some(reason) = error.refusal() {
+            let fields = json!({ "device": self.device, "service": self.service, "error": error.to_string() });
+            self.shared.trail.refuse(reason, fields);
         }
     }
 
@@ -104,6 +112,10 @@ pub(crate) struct RequestPass(Option<Arc<Lease>>);
 impl Pass for RequestPass {
     fn keep(mut self) {
         self.0 = None;
+    }
+
+    fn not_reached(&self, error: &ServiceError) {
+        self.0.iter().for_each(|lease| lease.not_reached(error));
     }
 }
 

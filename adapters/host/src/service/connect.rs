@@ -1,5 +1,6 @@
 //! Connections to services over TCP, TLS and Unix sockets.
 
+use core::net::IpAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -15,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::ServiceError;
+use super::address::{Forbidden, Names, fit};
 use super::pool::Pool;
 use super::target::{ExposeError, Exposed, Target};
 
@@ -32,6 +34,7 @@ pub(super) struct Remote {
 #[derive(Clone)]
 pub(super) struct Connector {
     tls: Option<TlsConnector>,
+    names: Names,
 }
 
 impl core::fmt::Debug for Connector {
@@ -43,7 +46,7 @@ impl core::fmt::Debug for Connector {
 impl Connector {
     pub(super) fn new(exposed: &Exposed) -> Result<Self, ExposeError> {
         if !matches!(exposed.target, Target::Https { .. }) {
-            return Ok(Self { tls: None });
+            return Ok(Self { tls: None, names: Names::System });
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -56,7 +59,7 @@ impl Connector {
 
     pub(super) fn with_tls(exposed: &Exposed, config: Arc<ClientConfig>) -> Self {
         let tls = matches!(exposed.target, Target::Https { .. }).then(|| TlsConnector::from(config));
-        Self { tls }
+        Self { tls, names: Names::System }
     }
 }
 
@@ -68,33 +71,58 @@ pub(super) enum Transport {
     Unix(UnixStream),
 }
 
+/// Why there is no connection.
+enum NotDialled {
+    Io(io::Error),
+    Forbidden(IpAddr, Forbidden),
+}
+
+impl From<io::Error> for NotDialled {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 /// Connects to a service, waiting for at most 10 seconds.
 pub(super) async fn connect(service: &Remote) -> Result<Transport, ServiceError> {
     let name = || service.exposed.name.clone();
-    match tokio::time::timeout(CONNECT_TIMEOUT, dial(&service.exposed.target, &service.connector)).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, service.connector.dial(&service.exposed.target)).await {
         Ok(Ok(transport)) => Ok(transport),
-        Ok(Err(source)) if source.kind() == io::ErrorKind::TimedOut => Err(ServiceError::TimedOut { service: name() }),
-        Ok(Err(source)) => Err(ServiceError::Unreachable { service: name(), source }),
+        Ok(Err(NotDialled::Forbidden(address, why))) => {
+            Err(ServiceError::Forbidden { service: name(), address, source: why })
+        }
+        Ok(Err(NotDialled::Io(source))) if source.kind() == io::ErrorKind::TimedOut => {
+            Err(ServiceError::TimedOut { service: name() })
+        }
+        Ok(Err(NotDialled::Io(source))) => Err(ServiceError::Unreachable { service: name(), source }),
         Err(_) => Err(ServiceError::TimedOut { service: name() }),
     }
 }
 
-async fn dial(target: &Target, connector: &Connector) -> io::Result<Transport> {
-    Ok(match target {
-        Target::Http { host, port } | Target::Tcp { host, port } => Transport::Tcp(dial_tcp(host, *port).await?),
-        Target::Https { host, port } => {
-            let tls = connector.tls.as_ref().ok_or(io::ErrorKind::Unsupported)?;
-            let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
-            Transport::Tls(Box::new(tls.connect(name, dial_tcp(host, *port).await?).await?))
-        }
-        Target::Unix { path } | Target::HttpUnix { path } => Transport::Unix(UnixStream::connect(path).await?),
-    })
-}
+impl Connector {
+    async fn dial(&self, target: &Target) -> Result<Transport, NotDialled> {
+        Ok(match target {
+            Target::Http { host, port } | Target::Tcp { host, port } => {
+                Transport::Tcp(self.dial_tcp(host, *port).await?)
+            }
+            Target::Https { host, port } => {
+                let tls = self.tls.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                let tcp = self.dial_tcp(host, *port).await?;
+                Transport::Tls(Box::new(tls.connect(name, tcp).await?))
+            }
+            Target::Unix { path } | Target::HttpUnix { path } => Transport::Unix(UnixStream::connect(path).await?),
+        })
+    }
 
-async fn dial_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let tcp = TcpStream::connect((host, port)).await?;
-    tcp.set_nodelay(true)?;
-    Ok(tcp)
+    /// Resolves, checks, and connects to what was checked: a name is not asked for twice.
+    async fn dial_tcp(&self, host: &str, port: u16) -> Result<TcpStream, NotDialled> {
+        let addresses = fit(host, self.names.resolve(host, port).await?)?;
+        let addresses = addresses.map_err(|(address, why)| NotDialled::Forbidden(address, why))?;
+        let tcp = TcpStream::connect(addresses.as_slice()).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    }
 }
 
 macro_rules! each {
@@ -136,5 +164,60 @@ impl AsyncWrite for Transport {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, io => Pin::new(io).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A service whose names are answered for by `answer`.
+    fn remote(url: &str, answer: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static) -> Remote {
+        let exposed: Exposed = format!("web={url}").parse().unwrap();
+        let connector = Connector { tls: None, names: Names::Fixed(Arc::new(answer)) };
+        Remote { exposed, connector, pool: Arc::default() }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_bound_anew_leads_nowhere() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for (ip, wanted) in [
+            ("127.0.0.1", Forbidden::Loopback),
+            ("::ffff:127.0.0.1", Forbidden::Loopback),
+            ("169.254.169.254", Forbidden::LinkLocal),
+        ] {
+            for scheme in ["http", "tcp"] {
+                let ip: IpAddr = ip.parse().unwrap();
+                let service = remote(&format!("{scheme}://app.example:{port}"), move |_| vec![ip]);
+                let error = connect(&service).await.unwrap_err();
+                let ServiceError::Forbidden { address, source, .. } = &error else { panic!("{error}") };
+                assert_eq!((*address, *source), (ip, wanted));
+            }
+        }
+        let accepted = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(accepted.is_err(), "somebody connected");
+    }
+
+    #[tokio::test]
+    async fn the_connection_goes_to_the_address_that_was_checked() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // Whoever asks a second time is led elsewhere.
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        let service = remote(&format!("http://localhost:{port}"), move |name| {
+            assert_eq!(name, "localhost");
+            let first = counter.fetch_add(1, Ordering::SeqCst) == 0;
+            vec![if first { "127.0.0.1" } else { "169.254.169.254" }.parse().unwrap()]
+        });
+        connect(&service).await.unwrap();
+        listener.accept().await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+        assert!(matches!(connect(&service).await, Err(ServiceError::Forbidden { .. })));
     }
 }

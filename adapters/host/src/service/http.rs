@@ -70,6 +70,18 @@ where
     }
 }
 
+/// Why a request that was let through got no answer, and what is told of it.
+struct Failed {
+    refusal: Refusal,
+    error: Option<ServiceError>,
+}
+
+impl From<Refusal> for Failed {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, error: None }
+    }
+}
+
 /// Where the requests of one stream come in.
 struct Door<'s, G> {
     service: &'s Service,
@@ -87,7 +99,13 @@ where
 {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Passed<P>>, hyper::Error> {
         let passed = match check_target(request.method(), request.uri()).and_then(|()| (self.gate)(&request)) {
-            Ok(pass) => self.pass(request).await.map(|answer| (answer, pass)),
+            Ok(pass) => match self.pass(request).await {
+                Ok(answer) => Ok((answer, pass)),
+                Err(failed) => {
+                    failed.error.iter().for_each(|error| pass.not_reached(error));
+                    Err(failed.refusal)
+                }
+            },
             Err(refusal) => Err(refusal),
         };
         Ok(match passed {
@@ -100,15 +118,15 @@ where
         })
     }
 
-    async fn pass(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Refusal> {
+    async fn pass(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Failed> {
         let protocol = if request.version() == Version::HTTP_11 { wanted_upgrade(request.headers()) } else { None };
         match &self.service.place {
-            Place::InProcess(app) => self.call(app, request, protocol).await,
+            Place::InProcess(app) => Ok(self.call(app, request, protocol).await?),
             Place::Remote(remote) => {
                 let device = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
                 self.prepare(&mut request, protocol)?;
                 let answer = self.send(remote, request).await?;
-                self.receive(answer, device)
+                Ok(self.receive(answer, device)?)
             }
         }
     }
@@ -151,9 +169,9 @@ where
     }
 
     /// Sends a request on the first connection that takes it. One that may have left on the wire is never sent again.
-    async fn send(&self, remote: &Remote, mut request: Request<Incoming>) -> Result<Response<Incoming>, Refusal> {
+    async fn send(&self, remote: &Remote, mut request: Request<Incoming>) -> Result<Response<Incoming>, Failed> {
         loop {
-            let mut upstream = remote.pool.take(remote).await.map_err(|error| self.not_reached(&error))?;
+            let mut upstream = remote.pool.take(remote).await.map_err(|error| self.not_reached(error))?;
             let used = upstream.used;
             let answer = upstream.sender.try_send_request(request);
             self.exchange.begin(upstream);
@@ -164,7 +182,7 @@ where
                     match failed.take_message() {
                         // It was closed while idle; each turn uses up one such connection.
                         Some(unsent) if used => request = unsent,
-                        _ => return Err(self.broken()),
+                        _ => return Err(self.broken().into()),
                     }
                 }
             }
@@ -192,14 +210,20 @@ where
         Ok(switching)
     }
 
-    fn not_reached(&self, error: &ServiceError) -> Refusal {
+    fn not_reached(&self, error: ServiceError) -> Failed {
         let name = self.service.name();
-        match error {
+        let refusal = match &error {
             ServiceError::TimedOut { .. } => {
                 refusal(StatusCode::GATEWAY_TIMEOUT, format!("service {name} did not accept the connection in time"))
             }
+            // Not which address: that is nothing to a device.
+            ServiceError::Forbidden { source, .. } => {
+                let text = format!("service {name} is where the host does not connect to: its address is {source}");
+                refusal(StatusCode::BAD_GATEWAY, text)
+            }
             _ => refusal(StatusCode::BAD_GATEWAY, format!("service {name} is not reachable, is it running?")),
-        }
+        };
+        Failed { refusal, error: Some(error) }
     }
 
     fn broken(&self) -> Refusal {

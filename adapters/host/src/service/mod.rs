@@ -23,12 +23,20 @@
 //!
 //! `proto` is `http` because that is what arrived on the stream; whether a browser holds TLS before it is not known here.
 //!
+//! # Where the host connects to
+//!
+//! Only to what was exposed, and to Unix sockets only where one was. A name is resolved for each connection, every address
+//! checked, and the connection goes to one that passed: link-local addresses (which cloud metadata services have),
+//! multicast, broadcast and unspecified ones are never dialled, nor this machine by another name than `localhost`. The
+//! host follows no redirects: the device gets them.
+//!
 //! # Ends
 //!
 //! `Ok` says that the stream was shut down in order; after `Err` it was dropped without, and whoever carries the stream
 //! tells the peer so with a reset. On an HTTP stream the end of input while an answer is under way means that the client
 //! has gone, as with most servers: the request is cancelled. No request that may have reached a service is sent twice.
 
+mod address;
 mod app;
 mod body;
 mod connect;
@@ -41,6 +49,7 @@ mod raw;
 mod target;
 mod upgrade;
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -50,6 +59,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use address::Forbidden;
 pub use target::{ExposeError, Exposed, Target};
 
 pub(crate) use target::check_name;
@@ -85,6 +95,9 @@ pub struct Refusal {
 pub trait Pass: Send + Unpin + 'static {
     /// The request has left HTTP, as WebSockets do: it lasts as long as its stream does.
     fn keep(self);
+
+    /// The service was not reached.
+    fn not_reached(&self, _error: &ServiceError) {}
 }
 
 impl Pass for () {
@@ -109,12 +122,32 @@ pub enum ServiceError {
         /// The service's name.
         service: String,
     },
+    /// The service is where the host does not connect to.
+    #[error("service {service} is at {address}, to which the host does not connect: it is {source}")]
+    Forbidden {
+        /// The service's name.
+        service: String,
+        /// Its address.
+        address: IpAddr,
+        /// What speaks against it.
+        source: Forbidden,
+    },
     /// The stream or the service broke off in the middle.
     #[error("broken off: {0}")]
     Broken(#[from] io::Error),
     /// The device's HTTP could not be read, or it left in the middle.
     #[error("http ended early: {0}")]
     Http(#[from] hyper::Error),
+}
+
+impl ServiceError {
+    /// What the audit trail calls it, where somebody was turned away.
+    pub(crate) const fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Forbidden { .. } => Some("forbidden address"),
+            _ => None,
+        }
+    }
 }
 
 /// One exposed service with its connections.

@@ -1,8 +1,11 @@
 //! `NAME=URL` as an operator writes it; nothing here connects.
 
 use core::fmt;
+use core::net::IpAddr;
 use core::str::FromStr;
 use std::path::PathBuf;
+
+use super::address::{self, Forbidden};
 
 /// A service as the operator exposed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,9 @@ pub enum ExposeError {
     /// Host or port cannot be read.
     #[error("{0:?}: write HOST:PORT, such as 127.0.0.1:3000 or [::1]:3000")]
     Address(String),
+    /// The host does not connect to this address.
+    #[error("the host does not connect to {0}: it is {1}")]
+    Forbidden(IpAddr, #[source] Forbidden),
     /// The socket's path is not absolute.
     #[error("{0:?}: give the socket's absolute path, such as unix:///run/app.sock")]
     Socket(String),
@@ -144,6 +150,9 @@ fn parse_address(rest: &str, default_port: Option<u16>) -> Result<(String, u16),
     };
     if port == 0 {
         return Err(wrong());
+    }
+    if let Ok(ip) = host.parse() {
+        address::check(None, ip).map_err(|why| ExposeError::Forbidden(ip, why))?;
     }
     Ok((host.to_owned(), port))
 }
@@ -252,6 +261,18 @@ mod tests {
         }
         let long = format!("{}=http://a:1", "a".repeat(33));
         assert_eq!(long.parse::<Exposed>(), Err(ExposeError::Name("a".repeat(33))));
+    }
+
+    #[test]
+    fn refuses_addresses_that_are_never_dialled() {
+        for host in
+            ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.1.1]", "0.0.0.0", "[::]", "224.0.0.1", "[ff02::1]"]
+        {
+            for scheme in ["http", "https", "tcp"] {
+                let error = format!("w={scheme}://{host}:80").parse::<Exposed>().unwrap_err();
+                assert!(matches!(error, ExposeError::Forbidden(..)), "{error}");
+            }
+        }
     }
 
     #[test]
