@@ -35,6 +35,7 @@ from device import (
     sas,
 )
 from make_common import named
+from make_guest import derive, link_of, parse_pass
 from make_resume import proof_of
 
 Question = dict[str, Any]
@@ -245,6 +246,14 @@ OPERATIONS: dict[str, Callable[[Given], Answer]] = {
     "ticket.parse": parse_link,
     "token.hash": lambda given: {"token_hash": hash32(PROTO + b" token" + given.bytes("token")).hex()},
     "frame.parse": parse_frame,
+    "guest.derive": lambda given: derive(
+        given.bytes("device_root"),
+        given.bytes("device_id"),
+        [bytes.fromhex(caveat) for caveat in given["caveats"]],
+        given["suite"],
+    ),
+    "guest.parse": lambda given: parse_pass(given["link"]),
+    "guest.emit": lambda given: {"link": link_of(given.question)},
     "frame.emit": lambda given: {"bytes": codec.emit_frame(given["type"], given["fields"]).hex()},
     "frame.split": lambda given: split(given.bytes("plaintext")),
     "hop.parse": parse_hop,

@@ -27,6 +27,7 @@ FRAMES: dict[str, tuple[int, str]] = {
     "TOKEN_ACK": (0x1B, ""),
     "CAP": (0x1C, "capability:45"),
     "ROTATE": (0x1D, "ticket:data8"),
+    "GUEST": (0x1E, "caveats:caveats"),
     "STREAM": (0x20, "fin:flag id:u32 offset:u64 data:data16"),
     "STREAM_CREDIT": (0x21, "id:u32 received:u64 limit:u64"),
     "SESSION_CREDIT": (0x22, "limit:u64"),
@@ -95,6 +96,12 @@ class Input:
             count = self.number(1)
             require(count & 127 <= 64)
             return {"more": count >= 128, "entries": [self.fields(ENTRY) for _ in range(count & 127)]}
+        if kind == "caveats":
+            before, count = len(self.data), self.number(1)
+            require(1 <= count <= 8)
+            caveats = [self.field("data16") for _ in range(count)]
+            require(all(caveats) and before - len(self.data) <= 1536)
+            return caveats
         if kind in LENGTHS:
             length = self.number(LENGTHS[kind])
             require(length <= 64 or kind in ("data8", "data16"))
@@ -125,6 +132,8 @@ def emit_field(value: Any, kind: str, fields: Fields) -> bytes:
     if kind == "entries":
         count = len(value) | (128 if fields["more"] else 0)
         return bytes([count]) + b"".join(emit_fields(ENTRY, entry) for entry in value)
+    if kind == "caveats":
+        return bytes([len(value)]) + b"".join(emit_field(caveat, "data16", fields) for caveat in value)
     if kind == "text":
         data = clip(value)
         return bytes([len(data)]) + data

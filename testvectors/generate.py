@@ -13,6 +13,7 @@ from pathlib import Path
 from device import Failed
 from make_common import Vector
 from make_frames import frames
+from make_guest import guest
 from make_hop import hop
 from make_links import links
 from make_records import records, rekey
@@ -21,7 +22,7 @@ from make_resume import resume
 HERE = Path(__file__).parent
 
 FILES = {"records.json": records, "rekey.json": rekey, "frames.json": frames, "hop.json": hop, "links.json": links,
-         "resume.json": resume}
+         "resume.json": resume, "guest.json": guest}
 GIVEN = ("handshake.json", "ticket.json", "padme.json", "relay_token_keystore.json")
 
 

@@ -26,6 +26,7 @@ def frames() -> Vector:
     )
     top32, top64, name64 = (1 << 32) - 1, str((1 << 64) - 1), "é" * 32
     accept = {"device_id": device_id, "token": token, "route_id": route, "capability": cap}
+    caveat = b'{"rules":null,"expires_at":1893456000}'.hex()
     entry = {"id": 4, "received": "70000", "limit": "135536", "flags": 0}
     over = {"id": 6, "received": "5", "limit": "65541", "flags": 1}
     resume = {"seen": 3, "received": "70005", "limit": "201077", "more": False}
@@ -58,6 +59,8 @@ def frames() -> Vector:
         good("CAP", capability=cap),
         good("ROTATE", ticket=some("ticket", 60).hex()),
         good("ROTATE", "the longest", ticket=some("ticket", 255).hex()),
+        good("GUEST", caveats=[caveat]),
+        good("GUEST", "the most, the longest", caveats=[some("caveat", 189).hex()] * 7 + [some("caveat", 196).hex()]),
         good("STREAM", fin=False, id=0, offset="0", data=b"\3web".hex()),
         good("STREAM", "announces a stream", fin=False, id=2, offset="0", data=""),
         good("STREAM", "the end alone", fin=True, id=1, offset="70000", data=""),
@@ -101,7 +104,7 @@ def frames() -> Vector:
     ]
     used = {codec.FRAMES[v["type"]][0] for v in vectors}
     assert len(used) == len(codec.FRAMES)
-    unknown = sorted({0x04, 0x0F, 0x14, 0x17, 0x1E, 0x1F, 0x27, 0x29, 0x40, 0x80, 0xFF} - used)
+    unknown = sorted({0x04, 0x0F, 0x14, 0x17, 0x1F, 0x27, 0x29, 0x40, 0x80, 0xFF} - used)
     first = {
         v["type"]: bytes.fromhex(v["bytes"]) for v in reversed(vectors) if v["type"] != "STREAM" or v["fields"]["data"]
     }
@@ -128,6 +131,11 @@ def frames() -> Vector:
         bad("AUTH_OK of an unknown kind", b"\x19\2" + bytes(16)),
         bad("AUTH_OK, a proof without resuming", auth_ok + bytes(15) + b"\1"),
         bad("ROTATE, shorter than its length", b"\x1d\x3c" + bytes(59)),
+        bad("GUEST, no caveat", b"\x1e\0"),
+        bad("GUEST, nine caveats", b"\x1e\x09" + b"\1\0x" * 9),
+        bad("GUEST, an empty caveat", b"\x1e\2\1\0x\0\0"),
+        bad("GUEST, a caveat shorter than its length", b"\x1e\1\3\0xx"),
+        bad("GUEST, one byte too long", b"\x1e\1\xfe\5" + b"x" * 1534),
         bad("STREAM, an unknown flag", bytes.fromhex("2002000000000000000000000000000000")),
         bad("STREAM, FIN and an unknown flag", bytes.fromhex("2081000000000000000000000000000000")),
         bad("STREAM, data shorter than its length", bytes.fromhex("2000000000000000000000000000ffff") + bytes(100)),

@@ -5,8 +5,8 @@
 mod support;
 
 use homing_core::wire::{
-    Auth, AuthOk, Close, Frame, HEADER_LEN, Header, MAX_RECORD, Malformed, PARAMS_LEN, PairAccept, PairFinish, Params,
-    Reader, ResumeEntries, ResumeEntry, ResumeState, STREAM_HEADER_LEN, Scope, StreamId, Writer,
+    Auth, AuthOk, Caveats, Close, Frame, HEADER_LEN, Header, MAX_RECORD, Malformed, PARAMS_LEN, PairAccept, PairFinish,
+    Params, Reader, ResumeEntries, ResumeEntry, ResumeState, STREAM_HEADER_LEN, Scope, StreamId, Writer,
 };
 use support::unhex;
 
@@ -120,6 +120,11 @@ fn authentication_frames_have_these_bytes() {
     pin(&Frame::TokenAck, &[("1b", "TOKEN_ACK")]);
     pin(&Frame::Cap(&CAPABILITY), &[("1c", "CAP"), (&"ca".repeat(45), "capability")]);
     pin(&Frame::Rotate(&[1, 2, 3]), &[("1d", "ROTATE"), ("03", "length"), ("010203", "ticket")]);
+    let caveats = Caveats::from_bytes(&[2, 1, 0, 0x61, 2, 0, 0x62, 0x63]).unwrap();
+    pin(
+        &Frame::Guest(caveats),
+        &[("1e", "GUEST"), ("02", "caveats"), ("0100", "length"), ("61", "one"), ("0200", "length"), ("6263", "other")],
+    );
 }
 
 #[test]

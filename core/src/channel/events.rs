@@ -8,7 +8,7 @@ use crate::crypto::{Aead, same};
 use crate::mux::{self, Violation};
 use crate::session::{Discard, Role};
 use crate::time::Instant;
-use crate::wire::{CAPABILITY_LEN, Close, Frame, PairAccept, PairFinish, Reader, Scope};
+use crate::wire::{CAPABILITY_LEN, Caveats, Close, Frame, PairAccept, PairFinish, Reader, Scope};
 
 /// What happened on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub enum Event<'b> {
     /// Host: a device asks for a session that was. Look it up, and [`Events::adopt`] it; without
     /// that a new session begins.
     ResumeRequested(ResumeRequest),
+    /// Host: a guest says what limits it. Derive its token from that, and let
+    /// [`Events::expect_token`] know; without that it is refused.
+    Introduced(Caveats<'b>),
     /// The peer is authenticated and here now, and the session goes on: see
     /// [`mux::Event::Resumed`].
     Reattached,
@@ -116,6 +119,13 @@ impl<'c, 'b, const STREAMS: usize, A: Aead> Events<'c, 'b, STREAMS, A> {
         Ok(())
     }
 
+    /// Answers [`Event::Introduced`]: the guest's token must have this hash.
+    pub fn expect_token(&mut self, token_hash: [u8; 32]) {
+        if let Phase::Introduced { hash } = self.channel.phase {
+            self.channel.phase = Phase::AwaitAuth { token_hash, hash };
+        }
+    }
+
     /// Answers [`Event::ResumeRequested`]: a newer attachment has the session.
     pub fn refuse(&mut self) {
         if self.asked.take().is_some() {
@@ -205,6 +215,13 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
                 self.answer_auth(now)?;
                 Ok(Some(Event::Established))
             }
+            (Phase::AwaitGuest { hash }, Frame::Guest(caveats)) => {
+                self.phase = Phase::Introduced { hash };
+                Ok(Some(Event::Introduced(caveats)))
+            }
+            // Nothing tells a device that says too much, or too little, from one with a wrong token.
+            (Phase::AwaitGuest { .. } | Phase::Introduced { .. }, Frame::Auth(_))
+            | (Phase::AwaitAuth { .. } | Phase::Introduced { .. }, Frame::Guest(_)) => Err(Error::Token),
             (Phase::AwaitFinish, Frame::PairFinish(finish)) => {
                 self.enter(Phase::Deciding, now + PHASE_TIME);
                 Ok(Some(Event::PairRequested(finish)))

@@ -5,6 +5,7 @@
 //! device:  connect -> Greeting --AUTH_OK--> Open          pair -> Asking --PAIR_ACCEPT, acknowledged--> Open
 //! host:    admit -> AwaitAuth --AUTH--> Open              invite -> AwaitFinish --PAIR_FINISH--> Deciding
 //!                                                           --accepted--> AwaitAck --PAIR_ACK--> Open
+//! guest:   admit_guest -> AwaitGuest --GUEST, expect_token--> AwaitAuth
 //! any: --CLOSE, error, silence--> Over
 //! ```
 //! A session outlives its channel: [`detach`](Channel::detach) takes it out of one that is over,
@@ -34,8 +35,8 @@ use crate::mux::{Mux, Source, WindowCaps};
 use crate::session::{Role, Session};
 use crate::time::Instant;
 use crate::wire::{
-    Auth, AuthOk, CAPABILITY_LEN, Close, Frame, HEADER_LEN, Header, NoSpace, PairAccept, PairFinish, Reader, Scope,
-    StreamId, TAG_LEN, TOKEN_LEN, Writer, padme,
+    Auth, AuthOk, CAPABILITY_LEN, Caveats, Close, Frame, HEADER_LEN, Header, NoSpace, PairAccept, PairFinish, Reader,
+    Scope, StreamId, TAG_LEN, TOKEN_LEN, Writer, padme,
 };
 use liveness::Liveness;
 use outbox::Outbox;
@@ -67,6 +68,8 @@ pub mod code {
     pub const SHUTDOWN: u16 = 11;
     /// Something broke at this end.
     pub const INTERNAL: u16 = 13;
+    /// What the guest was given is over.
+    pub const EXPIRED: u16 = 14;
 }
 
 /// How a channel behaves.
@@ -161,6 +164,13 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
     #[must_use]
     pub fn admit(keys: &Keys, token_hash: [u8; 32], config: &Config, now: Instant) -> Self {
         Self::new(Role::Host, Phase::AwaitAuth { token_hash, hash: keys.hash }, keys, config, now)
+    }
+
+    /// The host's end, after a connecting handshake with a guest: it has to say what limits it, see
+    /// [`Event::Introduced`], and to show the token that follows from that.
+    #[must_use]
+    pub fn admit_guest(keys: &Keys, config: &Config, now: Instant) -> Self {
+        Self::new(Role::Host, Phase::AwaitGuest { hash: keys.hash }, keys, config, now)
     }
 
     /// The host's end, after a pairing handshake.
@@ -270,6 +280,25 @@ impl<const STREAMS: usize, A: Aead> Channel<STREAMS, A> {
             phase => phase.has_deadline().then_some(self.until),
         };
         [own, mux].into_iter().flatten().min()
+    }
+
+    /// A guest says what limits it, and shows its token. Seals that into `out` and returns the
+    /// record's length: it must be sent before anything else is polled.
+    ///
+    /// # Errors
+    /// [`Error::Misuse`] where something was sent before, [`Error::NoSpace`] where `out` or what the
+    /// host accepts is too small for it; otherwise those of [`poll_output`](Self::poll_output).
+    pub fn introduce(&mut self, caveats: Caveats<'_>, now: Instant, out: &mut [u8]) -> Result<usize, Error> {
+        if !matches!(self.phase, Phase::Greeting | Phase::Resuming { .. }) || self.outbox.is_empty() {
+            return Err(Error::Misuse);
+        }
+        let mut w = Writer::new(self.plaintext(out)?);
+        Frame::Guest(caveats).emit(&mut w).map_err(|NoSpace| Error::NoSpace)?;
+        if !self.outbox.flush(&mut w) {
+            return Err(Error::NoSpace);
+        }
+        let len = w.len();
+        self.seal(now, len, out)
     }
 
     /// The host takes the device in; its record must be on disk by now. Seals the answer into `out`

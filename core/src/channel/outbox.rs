@@ -31,11 +31,18 @@ impl Outbox {
         debug_assert_eq!(pushed, Ok(()), "an empty outbox takes any frame that goes this way");
     }
 
-    /// Moves everything into a record, which is always long enough.
-    pub(super) fn flush(&mut self, w: &mut Writer<'_>) {
-        if !self.0.is_empty() && w.bytes(&self.0).is_ok() {
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Moves everything into a record, unless that is too short.
+    pub(super) fn flush(&mut self, w: &mut Writer<'_>) -> bool {
+        let fits = self.is_empty() || w.bytes(&self.0).is_ok();
+        if fits {
             self.clear();
         }
+        fits
     }
 
     pub(super) fn clear(&mut self) {

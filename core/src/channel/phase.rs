@@ -40,6 +40,14 @@ pub(super) enum Phase {
         token_hash: [u8; 32],
         hash: [u8; 32],
     },
+    /// Host: a guest must say what limits it; and the handshake's hash.
+    AwaitGuest {
+        hash: [u8; 32],
+    },
+    /// Host: a guest has said it, and the application has not said which token that leads to.
+    Introduced {
+        hash: [u8; 32],
+    },
     /// Host: the first record must carry PAIR_FINISH.
     AwaitFinish,
     /// Host: the application decides on the device.
@@ -72,6 +80,8 @@ impl fmt::Debug for Phase {
             Self::Resuming { .. } => "Resuming",
             Self::AwaitState => "AwaitState",
             Self::AwaitAuth { .. } => "AwaitAuth",
+            Self::AwaitGuest { .. } => "AwaitGuest",
+            Self::Introduced { .. } => "Introduced",
             Self::AwaitFinish => "AwaitFinish",
             Self::Deciding => "Deciding",
             Self::AwaitAck => "AwaitAck",

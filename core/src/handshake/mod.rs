@@ -8,6 +8,7 @@
 //! What is in `( )` belongs to the hybrid suite.
 
 mod error;
+mod guest;
 mod initiator;
 mod message;
 mod responder;
@@ -15,6 +16,7 @@ mod schedule;
 mod turnstile;
 
 pub use error::{Error, Failure};
+pub use guest::{GuestChain, GuestSeed};
 pub use initiator::{AwaitReply, start};
 pub use message::{
     ChannelId, HELLO_MAX, Kind, Mode, REPLY_MAX, RouteId, Suite, Ticket, emit_failure, host_mac1_key, parse_failure,

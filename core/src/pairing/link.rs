@@ -27,7 +27,10 @@ pub enum LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Form => f.write_str("not a pairing link: it starts with homing://pair/ or https://RELAY/pair#"),
+            Self::Form => f.write_str(
+                "not a link of homing: they start with homing://pair/, homing://guest/, https://RELAY/pair# or \
+                 https://RELAY/guest#",
+            ),
             Self::Letters => f.write_str("the link has letters that do not belong there: copy it again"),
             Self::Ticket(error) => error.fmt(f),
         }
@@ -45,26 +48,31 @@ pub fn parse_link(text: &str) -> Result<Ticket, LinkError> {
     if text.len() > LINK_MAX {
         return Err(LinkError::Form);
     }
-    let letters = strip_prefix(text, APP)
-        .or_else(|| strip_prefix(text, APP_QUERY))
-        .or_else(|| {
-            let (address, letters) = text.split_once('#')?;
-            let scheme = strip_prefix(address, "https://").or_else(|| strip_prefix(address, "http://"))?;
-            let (_, path) = scheme.split_once('/')?;
-            path.eq_ignore_ascii_case("pair").then_some(letters)
-        })
-        .ok_or(LinkError::Form)?;
+    let letters =
+        strip_prefix(text, APP).or_else(|| strip_prefix(text, APP_QUERY)).or_else(|| in_fragment(text, "pair"));
     let mut bytes = [0; MAX];
-    let len = base32::decode(letters, &mut bytes).map_err(|error| match error {
-        DecodeError::Letter => LinkError::Letters,
-        DecodeError::Length => LinkError::Ticket(TicketError::Length),
-    })?;
+    let len = decode(letters.ok_or(LinkError::Form)?, &mut bytes)?;
     let ticket = Ticket::parse(bytes.get(..len).unwrap_or_default()).map_err(LinkError::Ticket);
     zeroize::Zeroize::zeroize(&mut bytes);
     ticket
 }
 
-fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
+/// The fragment of `https://RELAY/PATH#…`.
+pub(super) fn in_fragment<'t>(text: &'t str, path: &str) -> Option<&'t str> {
+    let (address, letters) = text.split_once('#')?;
+    let scheme = strip_prefix(address, "https://").or_else(|| strip_prefix(address, "http://"))?;
+    let (_, found) = scheme.split_once('/')?;
+    found.eq_ignore_ascii_case(path).then_some(letters)
+}
+
+pub(super) fn decode(letters: &str, out: &mut [u8]) -> Result<usize, LinkError> {
+    base32::decode(letters, out).map_err(|error| match error {
+        DecodeError::Letter => LinkError::Letters,
+        DecodeError::Length => LinkError::Ticket(TicketError::Length),
+    })
+}
+
+pub(super) fn strip_prefix<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     let (head, rest) = text.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)
 }

@@ -1,5 +1,6 @@
 //! What is inside a record: a sequence of frames, then padding (protocol 9.1).
 
+use super::caveats::Caveats;
 use super::control::{Auth, AuthOk, CAPABILITY_LEN, Close, PairAccept, PairFinish, TOKEN_LEN};
 use super::cursor::{Malformed, NoSpace, Reader, Writer};
 
@@ -114,6 +115,8 @@ pub enum Frame<'a> {
     Cap(&'a [u8; CAPABILITY_LEN]),
     /// An in-band ticket: pair again with it (protocol 10.5).
     Rotate(&'a [u8]),
+    /// Directly before [`Frame::Auth`]: a guest says what limits it.
+    Guest(Caveats<'a>),
     /// Bytes of a stream.
     Stream {
         /// Which stream.
@@ -191,6 +194,7 @@ impl<'a> Frame<'a> {
                 let len = r.u8()?;
                 Self::Rotate(r.bytes(len.into())?)
             }
+            0x1e => Self::Guest(Caveats::parse(r)?),
             0x20 => {
                 let fin = match r.u8()? {
                     flags @ 0..=1 => flags == 1,
@@ -251,6 +255,7 @@ impl<'a> Frame<'a> {
                 w.u8(u8::try_from(ticket.len()).map_err(|_| NoSpace)?)?;
                 w.bytes(ticket)
             }
+            Self::Guest(ref caveats) => caveats.emit(w),
             Self::Stream { id, offset, fin, data } => {
                 w.u8(u8::from(fin))?;
                 w.u32(id.0)?;
@@ -303,6 +308,7 @@ impl<'a> Frame<'a> {
             Self::TokenAck => 0x1b,
             Self::Cap(_) => 0x1c,
             Self::Rotate(_) => 0x1d,
+            Self::Guest(_) => 0x1e,
             Self::Stream { .. } => 0x20,
             Self::StreamCredit { .. } => 0x21,
             Self::SessionCredit(_) => 0x22,

@@ -1,5 +1,6 @@
 //! Bytes to values and back: cursors, record headers, frames, padding. No keys, no state.
 
+mod caveats;
 mod control;
 mod cursor;
 mod frame;
@@ -7,6 +8,7 @@ mod padding;
 mod params;
 mod record;
 
+pub use caveats::{CAVEATS_MAX, Caveats, MAX_CAVEATS};
 pub use control::{Auth, AuthOk, CAPABILITY_LEN, Close, MAX_NAME, PairAccept, PairFinish, Scope, TOKEN_LEN};
 pub use cursor::{Malformed, NoSpace, Reader, Writer};
 pub(crate) use frame::{ENTRY_LEN, STATE_HEADER_LEN};

@@ -1,8 +1,8 @@
 //! Frames inside records, as the fields that the vectors name.
 
 use homing_core::wire::{
-    Auth, AuthOk, Close, Frame, MAX_RECORD, PairAccept, PairFinish, Reader, ResumeEntries, ResumeEntry, ResumeState,
-    Scope, StreamId, Writer,
+    Auth, AuthOk, CAVEATS_MAX, Caveats, Close, Frame, MAX_RECORD, PairAccept, PairFinish, Reader, ResumeEntries,
+    ResumeEntry, ResumeState, Scope, StreamId, Writer,
 };
 use serde_json::{Value, json};
 
@@ -78,6 +78,7 @@ fn fields(frame: &Frame<'_>) -> (&'static str, Value) {
         Frame::TokenAck => ("TOKEN_ACK", json!({})),
         Frame::Cap(capability) => ("CAP", json!({ "capability": encode(capability) })),
         Frame::Rotate(ticket) => ("ROTATE", json!({ "ticket": encode(ticket) })),
+        Frame::Guest(caveats) => ("GUEST", json!({ "caveats": caveats.iter().map(encode).collect::<Vec<_>>() })),
         Frame::Stream { id, offset, fin, data } => {
             ("STREAM", json!({ "fin": fin, "id": id.0, "offset": offset.to_string(), "data": encode(data) }))
         }
@@ -148,6 +149,7 @@ fn write(name: &str, fields: &Input<'_>, w: &mut Writer<'_>) -> Result<(), Refus
         "TOKEN_ACK" => write(&Frame::TokenAck),
         "CAP" => write(&Frame::Cap(&fields.array("capability")?)),
         "ROTATE" => write(&Frame::Rotate(&bytes("ticket")?)),
+        "GUEST" => write(&Frame::Guest(caveats(&fields.all_bytes("caveats")?, &mut [0; 2 * CAVEATS_MAX])?)),
         "STREAM" => {
             let (fin, offset, data) = (fields.is("fin")?, fields.number("offset")?, bytes("data")?);
             write(&Frame::Stream { id: id()?, offset, fin, data: &data })
@@ -167,6 +169,20 @@ fn write(name: &str, fields: &Input<'_>, w: &mut Writer<'_>) -> Result<(), Refus
         }
         _ => Err(Refusal::Unsupported),
     }
+}
+
+/// Caveats one behind the other in `out`, of which two halves are used in turn.
+pub(super) fn caveats<'a>(list: &[Vec<u8>], out: &'a mut [u8; 2 * CAVEATS_MAX]) -> Result<Caveats<'a>, Refusal> {
+    let whole = out.len();
+    let (mut to, mut from) = out.split_at_mut(whole / 2);
+    let mut len = 0;
+    for caveat in list {
+        core::mem::swap(&mut to, &mut from);
+        let older = Caveats::from_bytes(from.get(..len).unwrap_or_default()).ok();
+        len = Caveats::add(older, caveat, to).map_err(|_| Refusal::Error("no space"))?.as_bytes().len();
+    }
+    let made: &'a [u8] = to;
+    Caveats::from_bytes(made.get(..len).unwrap_or_default()).map_err(|_| MALFORMED)
 }
 
 fn resume_state<'a>(fields: &Input<'_>, out: &'a mut [u8]) -> Result<ResumeState<'a>, Refusal> {

@@ -46,6 +46,17 @@ impl<'a> Input<'a> {
         hex::decode(self.text(name)?).ok_or_else(|| Self::wrong(name))
     }
 
+    /// A list of texts.
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<&'a str>, Refusal> {
+        let list = self.value(name)?.as_array().ok_or_else(|| Self::wrong(name))?;
+        list.iter().map(|text| text.as_str().ok_or_else(|| Self::wrong(name))).collect()
+    }
+
+    /// A list of bytes.
+    pub(super) fn all_bytes(&self, name: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.texts(name)?.into_iter().map(|text| hex::decode(text).ok_or_else(|| Self::wrong(name))).collect()
+    }
+
     /// Exactly `N` bytes.
     pub(super) fn array<const N: usize>(&self, name: &str) -> Result<[u8; N], Refusal> {
         self.bytes(name)?.try_into().map_err(|_| Self::wrong(name))

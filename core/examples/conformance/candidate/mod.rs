@@ -1,6 +1,7 @@
 //! This crate as a candidate: answers the runner's questions, one line of JSON each.
 
 mod frames;
+mod guest;
 mod handshake;
 mod hop;
 mod input;
@@ -73,6 +74,9 @@ fn outputs(input: &Input<'_>) -> Answer {
         "resume.check" => handshake::resume_check(input),
         "ticket.parse" => tickets::parse(input),
         "ticket.emit" => tickets::emit(input),
+        "guest.derive" => guest::derive(input),
+        "guest.parse" => guest::parse(input),
+        "guest.emit" => guest::emit(input),
         "token.hash" => tickets::token_hash(input),
         "frame.parse" => frames::parse(input),
         "frame.emit" => frames::emit(input),

@@ -11,18 +11,20 @@ use super::input::Input;
 use super::{Answer, Refusal, object};
 use crate::hex;
 
+pub(super) const fn refusal(error: &LinkError) -> Refusal {
+    Refusal::Error(match error {
+        LinkError::Form => "form",
+        LinkError::Letters => "letters",
+        LinkError::Ticket(TicketError::Length) => "length",
+        LinkError::Ticket(TicketError::Check) => "check",
+        LinkError::Ticket(TicketError::Version) => "version",
+        LinkError::Ticket(TicketError::Unsupported) => "unsupported",
+        LinkError::Ticket(TicketError::Relay) => "relay",
+    })
+}
+
 pub(super) fn parse(input: &Input<'_>) -> Answer {
-    let ticket = parse_link(input.text("link")?).map_err(|error| {
-        Refusal::Error(match error {
-            LinkError::Form => "form",
-            LinkError::Letters => "letters",
-            LinkError::Ticket(TicketError::Length) => "length",
-            LinkError::Ticket(TicketError::Check) => "check",
-            LinkError::Ticket(TicketError::Version) => "version",
-            LinkError::Ticket(TicketError::Unsupported) => "unsupported",
-            LinkError::Ticket(TicketError::Relay) => "relay",
-        })
-    })?;
+    let ticket = parse_link(input.text("link")?).map_err(|error| refusal(&error))?;
     let Flags { confirm, in_band, plain } = ticket.flags;
     let secrets = ticket.secrets();
     Ok(object(json!({

@@ -1,6 +1,7 @@
 //! From the files of `testvectors/` to questions.
 
 mod frames;
+mod guest;
 mod handshake;
 mod records;
 mod relay;
@@ -17,12 +18,13 @@ type Maker = fn(&File) -> Made;
 
 /// Every case of every file.
 pub(crate) fn read_all(dir: &Path) -> Made {
-    let makers: [(&'static str, Maker); 10] = [
+    let makers: [(&'static str, Maker); 11] = [
         ("handshake.json", handshake::cases),
         ("records.json", records::cases),
         ("rekey.json", records::rekey_cases),
         ("ticket.json", tickets::cases),
         ("links.json", tickets::link_cases),
+        ("guest.json", guest::cases),
         ("padme.json", records::padme_cases),
         ("resume.json", handshake::resume_cases),
         ("frames.json", frames::cases),
