@@ -101,6 +101,7 @@ impl Device {
             capability,
             psk: Exports::psk(&self.root, self.ticket.suite),
             token: self.paired.token.duplicate(),
+            guest: None,
         };
         let want = want(url, &self.ticket, &self.identity, intent);
         Calling::start::<D>(url.clone(), self.tls.clone(), want, self.kept.clone(), self.fresh.clone())

@@ -183,7 +183,7 @@ impl<R: Runtime> Gate for Keeper<R> {
 
     fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Self::Visitor)> {
         let (_, root, token_hash) = self.device.as_ref().filter(|(key, ..)| key == knock.peer())?;
-        Some((Known { psk: Exports::psk(root, knock.suite()), token_hash: *token_hash }, None))
+        Some((Known { psk: Exports::psk(root, knock.suite()), token_hash: *token_hash, guest: None }, None))
     }
 
     fn pairing(&mut self, now: Instant, knock: &PairKnock) -> Option<Self::Visitor> {

@@ -142,6 +142,7 @@ impl Lane {
                 capability,
                 psk: profile.psk(suite),
                 token: profile.token().duplicate(),
+                guest: None,
             },
             config: Config::default(),
         };

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use homing_core::Instant;
-use homing_core::channel::{Channel, Event, Output, ResumeRequest, code};
+use homing_core::channel::{self, Channel, Event, Output, ResumeRequest, code};
 use homing_core::mux;
-use homing_core::wire::{CAPABILITY_LEN, MAX_RECORD, Scope};
+use homing_core::wire::{CAPABILITY_LEN, Caveats, MAX_RECORD, Scope};
 
 use crate::aead::Ring;
 use crate::bell;
 use crate::ended::{Ended, harmless};
+use crate::host::Doorstep;
 use crate::pipe::{Pipe, StreamError};
 use crate::stream::Stream;
 use crate::ties::{Carried, Pipes, Ties};
@@ -77,8 +78,26 @@ pub(crate) enum Answer {
 }
 
 /// Where nothing is kept nothing is found.
-pub(crate) fn begin_anew(_: &ResumeRequest) -> Answer {
+pub(crate) fn begin_anew(_: &ResumeRequest, _: Option<&[u8; 32]>) -> Answer {
     Answer::Begin
+}
+
+/// What a guest said of itself, and proved by the token of this hash.
+#[derive(Clone)]
+pub(crate) struct Introduction {
+    pub(crate) token_hash: [u8; 32],
+    /// As [`homing_core::wire::Caveats`] reads them.
+    pub(crate) caveats: Vec<u8>,
+}
+
+/// The part that a guest plays at either end.
+enum Guest {
+    /// Device: to be said first.
+    Unsaid(Vec<u8>),
+    /// Host: what it will be weighed with.
+    Expected(Doorstep),
+    /// Host: it was.
+    Introduced(Introduction),
 }
 
 pub(crate) struct Conversation {
@@ -91,6 +110,7 @@ pub(crate) struct Conversation {
     resuming: bool,
     /// The session was taken away.
     detached: bool,
+    guest: Option<Box<Guest>>,
 }
 
 impl Conversation {
@@ -103,6 +123,7 @@ impl Conversation {
             scratch: Vec::new(),
             resuming: false,
             detached: false,
+            guest: None,
         }
     }
 
@@ -110,6 +131,24 @@ impl Conversation {
     pub(crate) fn resumed(key: u64, channel: Chan, ties: Ties, bell: Arc<dyn bell::Ring>) -> Self {
         ties.bind(key, &bell);
         Self { ties, resuming: true, ..Self::new(key, channel, bell) }
+    }
+
+    /// A guest's end: these caveats are said first.
+    pub(crate) fn introducing(self, caveats: Option<Vec<u8>>) -> Self {
+        Self { guest: caveats.map(|caveats| Box::new(Guest::Unsaid(caveats))), ..self }
+    }
+
+    /// The host's end of a conversation with a guest.
+    pub(crate) fn expecting(self, guest: Option<Doorstep>) -> Self {
+        Self { guest: guest.map(|guest| Box::new(Guest::Expected(guest))), ..self }
+    }
+
+    /// What a guest at the other end said of itself.
+    pub(crate) fn introduction(&self) -> Option<Introduction> {
+        match self.guest.as_deref() {
+            Some(Guest::Introduced(introduction)) => Some(introduction.clone()),
+            _ => None,
+        }
     }
 
     /// Takes the session away, to be carried on by another link. None where there is none, or
@@ -148,13 +187,13 @@ impl Conversation {
     }
 
     /// A record came. Bytes go into their pipes, the rest into `notices`; a device that wants its
-    /// session back gets what `resume` answers.
+    /// session back gets what `resume` answers, which is given the hash of a guest's token, too.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         record: &[u8],
         notices: &mut Vec<Notice>,
-        resume: &mut dyn FnMut(&ResumeRequest) -> Answer,
+        resume: &mut dyn FnMut(&ResumeRequest, Option<&[u8; 32]>) -> Answer,
     ) -> Result<(), Ended> {
         if record.len() > MAX_RECORD {
             return Err(Ended::Channel(homing_core::channel::Error::Protocol));
@@ -164,7 +203,7 @@ impl Conversation {
         let (mut may_open, mut resumed) = (false, false);
         let mut discarded = Vec::new();
         let mut stopped = Vec::new();
-        let ties = &mut self.ties;
+        let (ties, guest) = (&mut self.ties, &mut self.guest);
         let mut events = self.channel.handle_input(now, &mut self.scratch)?;
         while let Some(event) = events.next() {
             match event? {
@@ -193,7 +232,14 @@ impl Conversation {
                 Event::Stream(mux::Event::Acknowledged { id, received, end }) => ties.acknowledged(id, received, end),
                 Event::Stream(mux::Event::MayOpen) => may_open = true,
                 Event::Stream(mux::Event::Resumed) => resumed = true,
-                Event::ResumeRequested(request) => match resume(&request) {
+                Event::Introduced(caveats) => {
+                    if let Some(Guest::Expected(doorstep)) = guest.as_deref() {
+                        let introduction = doorstep.weigh(caveats);
+                        events.expect_token(introduction.token_hash);
+                        *guest = Some(Box::new(Guest::Introduced(introduction)));
+                    }
+                }
+                Event::ResumeRequested(request) => match resume(&request, token_hash(guest.as_deref())) {
                     Answer::Adopt(Carried { detached, ties: carried }) => {
                         if events.adopt(*detached).is_ok() {
                             carried.bind(self.key, &self.bell);
@@ -291,6 +337,18 @@ impl Conversation {
 
     /// Seals the next record into `out`.
     pub(crate) fn poll_output(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended> {
+        if let Some(Guest::Unsaid(caveats)) = self.guest.as_deref()
+            && let Ok(caveats) = Caveats::from_bytes(caveats)
+        {
+            match self.channel.introduce(caveats, now, out) {
+                Ok(len) => {
+                    self.guest = None;
+                    return Ok(Some(len));
+                }
+                Err(channel::Error::NoSpace) => return Ok(None), // until the relay gives more credit
+                Err(_) => self.guest = None,                     // it is over before it began
+            }
+        }
         let mut ended = Vec::new();
         let output = self.channel.poll_output(now, &mut Pipes { ties: &mut self.ties, ended: &mut ended }, out)?;
         for pipe in ended {
@@ -333,6 +391,13 @@ impl Conversation {
             self.ties.pipes.insert(id, pipe.clone());
             self.attend(now, &pipe);
         }
+    }
+}
+
+fn token_hash(guest: Option<&Guest>) -> Option<&[u8; 32]> {
+    match guest {
+        Some(Guest::Introduced(introduction)) => Some(&introduction.token_hash),
+        _ => None,
     }
 }
 

@@ -263,7 +263,7 @@ impl Ends {
                 }
                 if let Some(len) = self.ends[near].conversation.poll_output(now, &mut out).unwrap() {
                     let (far, kept) = (&mut self.ends[1 - near], &mut self.kept[1]);
-                    let mut find = |request: &ResumeRequest| match kept.take() {
+                    let mut find = |request: &ResumeRequest, _: Option<&[u8; 32]>| match kept.take() {
                         Some(carried) if request.is_proven_by(carried.detached.resumption()) => Answer::Adopt(carried),
                         Some(_) => panic!("no proof"),
                         None => Answer::Begin,

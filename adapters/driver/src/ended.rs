@@ -58,7 +58,7 @@ impl Ended {
         match self {
             Self::Asked | Self::Storage(_) => true,
             Self::Closed { code, .. } => {
-                matches!(*code, code::REVOKED | code::TICKET_USED | code::DENIED | code::TOKEN_INVALID)
+                matches!(*code, code::REVOKED | code::TICKET_USED | code::DENIED | code::TOKEN_INVALID | code::EXPIRED)
             }
             _ => false,
         }
@@ -88,6 +88,7 @@ fn close_text(code: u16, text: &str) -> String {
         code::TICKET_USED => "the pairing link was used already: ask for a new one",
         code::DENIED => "the host's operator did not accept this device",
         code::TOKEN_INVALID => "the host does not know this device's token: pair again with a new link",
+        code::EXPIRED => "what this guest was given is over: ask for a new link",
         code::SUPERSEDED => "a newer connection took over",
         code::SHUTDOWN => "the other end is shutting down",
         _ => "the other end failed",

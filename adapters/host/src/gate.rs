@@ -85,7 +85,8 @@ impl Gate for LinkGate {
             self.shared.trail.refuse("unknown device", json!({ "key": hex::emit(knock.peer().as_bytes()) }));
             return None;
         };
-        let known = Known { psk: Exports::psk(&device.root.0, knock.suite()), token_hash: device.token_hash() };
+        let known =
+            Known { psk: Exports::psk(&device.root.0, knock.suite()), token_hash: device.token_hash(), guest: None };
         Some((known, Visitor::Known { device: device.id.clone(), live: None }))
     }
 

@@ -53,6 +53,8 @@ pub enum Intent {
         psk: Psk,
         /// The bearer token.
         token: Secret<TOKEN_LEN>,
+        /// Where it is a guest who calls: what limits it, as [`homing_core::wire::Caveats`] reads it.
+        guest: Option<Vec<u8>>,
     },
 }
 

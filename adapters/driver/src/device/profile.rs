@@ -183,6 +183,7 @@ impl Profile {
                     capability: Capability::from_bytes(record.capability.expose()),
                     psk: Exports::psk(&record.root, record.suite),
                     token: record.token.duplicate(),
+                    guest: None,
                 },
                 config: Config::default(),
             },

@@ -25,7 +25,7 @@ use crate::ties::{Carried, Ties};
 /// What the handshake and the channel need of an intent, once the link has its part.
 pub(super) enum Want {
     Pair { ticket: handshake::Ticket, platform: u8, name: String },
-    Connect { route: RouteId, psk: Psk, token: Secret<TOKEN_LEN> },
+    Connect { route: RouteId, psk: Psk, token: Secret<TOKEN_LEN>, guest: Option<Vec<u8>> },
 }
 
 pub(super) fn split(intent: Intent) -> (Purpose, Want) {
@@ -33,8 +33,8 @@ pub(super) fn split(intent: Intent) -> (Purpose, Want) {
         Intent::Pair { ticket, rendezvous, platform, name } => {
             (Purpose::Pair { rendezvous }, Want::Pair { ticket, platform, name })
         }
-        Intent::Connect { route, capability, psk, token } => {
-            (Purpose::Dial { route_id: route, capability }, Want::Connect { route, psk, token })
+        Intent::Connect { route, capability, psk, token, guest } => {
+            (Purpose::Dial { route_id: route, capability }, Want::Connect { route, psk, token, guest })
         }
     }
 }
@@ -148,14 +148,14 @@ impl<T: Caller, C: Clock> Device<'_, T, C> {
                 let channel = Channel::pair(keys, *platform, name, config, now);
                 (Conversation::new(0, channel, bell), Some(exports.device_root.duplicate()))
             }
-            Want::Connect { token, .. } => match self.kept.take(self.number, &bell) {
+            Want::Connect { token, guest, .. } => match self.kept.take(self.number, &bell) {
                 Found::Session(Carried { detached, ties }) => {
                     let channel = Channel::resume(keys, token.expose(), *detached, config, now);
-                    (Conversation::resumed(0, channel, ties, bell), None)
+                    (Conversation::resumed(0, channel, ties, bell).introducing(guest.clone()), None)
                 }
                 Found::Nothing => {
                     let channel = Channel::connect(keys, token.expose(), config, now);
-                    (Conversation::new(0, channel, bell), None)
+                    (Conversation::new(0, channel, bell).introducing(guest.clone()), None)
                 }
                 Found::Taken => return,
             },

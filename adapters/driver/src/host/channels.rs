@@ -7,11 +7,11 @@ use homing_core::Instant;
 use homing_core::channel::{Channel, PHASE_TIME, ResumeRequest};
 use homing_core::handshake::{self, ChannelId, Failure, HELLO_MAX, Knock, REPLY_MAX, emit_failure};
 use homing_core::hop::{self, Code, DATA_HEADER_LEN};
-use homing_core::wire::Params;
+use homing_core::wire::{Caveats, Params};
 
 use super::gate::{Gate, PairRequest};
 use super::session::Session;
-use super::sessions::{Attachment, lock};
+use super::sessions::{Attachment, DeviceKey, lock};
 use super::slot::{Slot, State, Talk};
 use super::{CHANNELS, Host};
 use crate::conversation::{Answer, Conversation, HOST_STREAMS, Notice};
@@ -66,8 +66,11 @@ impl<G: Gate, C: Clock> Host<'_, G, C> {
             Knock::Connect(knock) => self.gate.recognise(&knock).map(|(known, visitor)| {
                 let reply = knock.reply(&known.psk, own, &mut random(), &mut out);
                 reply.map(|(len, keys, exports)| {
-                    let channel = Channel::admit(&keys, known.token_hash, &self.config, now);
-                    (len, channel, exports.check, None, visitor, Some(known.token_hash))
+                    let channel = match &known.guest {
+                        None => Channel::admit(&keys, known.token_hash, &self.config, now),
+                        Some(_) => Channel::admit_guest(&keys, &self.config, now),
+                    };
+                    (len, channel, exports.check, None, visitor, Some((known.token_hash, known.guest)))
                 })
             }),
             Knock::Pair(knock) => self.gate.pairing(now, &knock).map(|visitor| {
@@ -81,8 +84,10 @@ impl<G: Gate, C: Clock> Host<'_, G, C> {
         let Some(Ok((len, channel, check, device_root, visitor, device))) = answered else {
             return self.fail(idx, Failure::Rejected, 0);
         };
-        let conversation = Arc::new(Mutex::new(Conversation::new(slot.key, channel, self.bell.clone())));
-        let attachment = device.map(|device| Attachment { device, epoch: self.sessions.next_epoch() });
+        let (device, guest) = device.map_or((None, None), |(device, guest)| (Some(device), guest));
+        let conversation = Conversation::new(slot.key, channel, self.bell.clone()).expecting(guest);
+        let conversation = Arc::new(Mutex::new(conversation));
+        let attachment = device.map(|device| Attachment::new(device, self.sessions.next_epoch()));
         let talk = Talk { conversation, attachment, check, device_root, welcome: None, established: false };
         slot.visitor = Some(visitor);
         slot.state = State::Reply(out.get(..len).unwrap_or_default().to_vec(), Box::new(talk));
@@ -95,8 +100,8 @@ impl<G: Gate, C: Clock> Host<'_, G, C> {
         // A revoked device's records are not opened, whatever else waits in the queues.
         let heard = match &mut slot.state {
             State::Talking(talk) if !slot.cut.load(Ordering::SeqCst) => {
-                let mut resume = |request: &ResumeRequest| match &talk.attachment {
-                    Some(attachment) => self.sessions.claim(request, attachment, &talk.conversation),
+                let mut resume = |request: &ResumeRequest, guest: Option<&DeviceKey>| match &talk.attachment {
+                    Some(attachment) => self.sessions.claim(request, &attachment.by(guest), &talk.conversation),
                     None => Answer::Begin,
                 };
                 lock(&talk.conversation).handle(now, body, &mut notices, &mut resume)
@@ -125,7 +130,10 @@ impl<G: Gate, C: Clock> Host<'_, G, C> {
         match notice {
             Notice::Established | Notice::PairAcknowledged => {
                 talk.established = true;
-                match self.gate.established(visitor, session) {
+                let guest = lock(&talk.conversation).introduction();
+                let caveats = guest.as_ref().and_then(|guest| Caveats::from_bytes(&guest.caveats).ok());
+                let introduced = caveats.map_or(Ok(()), |caveats| self.gate.introduced(visitor, caveats));
+                match introduced.and_then(|()| self.gate.established(visitor, session)) {
                     Ok(capability) => {
                         if let Some(capability) = capability {
                             // Misses only where the outbox is full, which it is not at the beginning.
@@ -133,7 +141,8 @@ impl<G: Gate, C: Clock> Host<'_, G, C> {
                             let _ = lock(&talk.conversation).channel().offer_capability(offered.expose());
                         }
                         if let Some(attachment) = &talk.attachment {
-                            self.sessions.enter(attachment, &talk.conversation);
+                            let attachment = attachment.by(guest.as_ref().map(|guest| &guest.token_hash));
+                            self.sessions.enter(&attachment, &talk.conversation);
                         }
                     }
                     Err(code) => {

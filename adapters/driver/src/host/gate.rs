@@ -4,15 +4,16 @@ use core::fmt;
 use std::sync::Arc;
 
 use homing_core::Instant;
-use homing_core::channel::Config;
+use homing_core::channel::{Config, code, token_hash};
 use homing_core::crypto::{Identity, Psk, Secret};
-use homing_core::handshake::{self, ChannelId, CheckWords, ConnectKnock, Knock, PairKnock};
+use homing_core::handshake::{self, ChannelId, CheckWords, ConnectKnock, GuestChain, Knock, PairKnock};
 use homing_core::hop;
-use homing_core::wire::TOKEN_LEN;
+use homing_core::wire::{Caveats, TOKEN_LEN};
 use zeroize::Zeroizing;
 
 use super::session::{Registrar, Session};
 use super::sessions::Sessions;
+use crate::conversation::Introduction;
 use crate::stream::Stream;
 
 /// What a host needs to be reached through a relay.
@@ -46,6 +47,28 @@ pub struct Known {
     pub psk: Psk,
     /// Hash of its bearer token, by which [`Sessions`] know the device too.
     pub token_hash: [u8; 32],
+    /// Where it is not the device itself that knocks, but one of its guests: what that is weighed
+    /// with. Its sessions count as the device's.
+    pub guest: Option<Doorstep>,
+}
+
+/// What a guest's caveats are weighed with (protocol 11.4).
+#[derive(Debug)]
+pub struct Doorstep {
+    /// What the host calls the guest's device.
+    pub device_id: [u8; 8],
+    /// Where the chains of that device begin.
+    pub chain: GuestChain,
+}
+
+impl Doorstep {
+    /// The token that these caveats lead to.
+    pub(crate) fn weigh(&self, caveats: Caveats<'_>) -> Introduction {
+        let start = GuestChain::from_secret(self.chain.secret().duplicate());
+        let chain = caveats.iter().fold(start, |chain, caveat| chain.narrowed(caveat));
+        let token_hash = token_hash(chain.token(&self.device_id).expose());
+        Introduction { token_hash, caveats: caveats.as_bytes().to_vec() }
+    }
 }
 
 /// A device that holds a ticket and asks to be taken in.
@@ -93,10 +116,20 @@ pub trait Gate {
     /// # Errors
     /// Those of [`handshake::hear`].
     fn hear(&mut self, now: Instant, channel: &ChannelId, hello: &mut [u8]) -> Result<Knock, handshake::Error>;
-    /// Looks a device up that says it is known; none refuses it.
+    /// Looks a device, or the device of a guest, up that says it is known; none refuses it.
     fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Self::Visitor)>;
     /// Counts a handshake under a ticket; none refuses it.
     fn pairing(&mut self, now: Instant, knock: &PairKnock) -> Option<Self::Visitor>;
+    /// A guest said what limits it, and proved it: [`established`](Self::established) follows, unless
+    /// this gives the close code that it is refused with. Each caveat is as the device, or another
+    /// guest, wrote it. Without this no guest is let in.
+    ///
+    /// # Errors
+    /// A code of [`homing_core::channel::code`].
+    fn introduced(&mut self, visitor: &mut Self::Visitor, caveats: Caveats<'_>) -> Result<(), u16> {
+        let _ = (visitor, caveats);
+        Err(code::DENIED)
+    }
     /// The device proved who it is, with a session that begins or goes on. Returns a capability for its next call, or the close code
     /// that it is refused with, after all.
     ///

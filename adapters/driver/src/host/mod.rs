@@ -24,7 +24,7 @@ use crate::ended::Ended;
 use crate::pipe::Pipe;
 use crate::pulse::Pulse;
 
-pub use gate::{Gate, Known, PairRequest, Registration, Welcome};
+pub use gate::{Doorstep, Gate, Known, PairRequest, Registration, Welcome};
 pub use registry::{DeviceId, DeviceRecord, HostKeys, InviteError, Registry};
 pub(crate) use session::Command;
 pub use session::{Registrar, Session};

@@ -37,7 +37,20 @@ pub(super) fn lock(conversation: &Shared) -> MutexGuard<'_, Conversation> {
 #[derive(Clone, Copy)]
 pub(super) struct Attachment {
     pub(super) device: DeviceKey,
+    /// Of the token that was shown: the device's, or that of one of its guests.
+    token: DeviceKey,
     pub(super) epoch: u64,
+}
+
+impl Attachment {
+    pub(super) const fn new(device: DeviceKey, epoch: u64) -> Self {
+        Self { device, token: device, epoch }
+    }
+
+    /// The same by a guest, if this is the hash of one's token.
+    pub(super) fn by(&self, guest: Option<&DeviceKey>) -> Self {
+        Self { token: guest.copied().unwrap_or(self.device), ..*self }
+    }
 }
 
 /// The sessions of a host, shared by its links. A session whose channel was lost is kept for a
@@ -57,6 +70,7 @@ impl fmt::Debug for Sessions {
 
 struct Entry {
     device: DeviceKey,
+    token: DeviceKey,
     resumption: Resumption,
     epoch: u64,
     place: Place,
@@ -119,7 +133,7 @@ impl Sessions {
         drop(gone); // outside the lock: it wakes those who hold the streams
     }
 
-    /// Ends all sessions of a device with this code. When this returns, nothing more that it sends
+    /// Ends all sessions of a device, and of its guests, with this code. When this returns, nothing more that it sends
     /// on them is opened, and their streams have ended.
     pub fn revoke(&self, device: &DeviceKey, code: u16) {
         self.end(|entry| entry.device == *device, code);
@@ -156,7 +170,7 @@ impl Sessions {
         }
         table.retain(|_, entry| !entry.is_carried_by(conversation));
         let (id, place) = (*resumption.session_id(), Place::Live(conversation.clone()));
-        table.insert(id, Entry { device: by.device, resumption, epoch: by.epoch, place });
+        table.insert(id, Entry { device: by.device, token: by.token, resumption, epoch: by.epoch, place });
     }
 
     /// A device asks for its session, with a conversation that is locked and not in the table. If
@@ -167,7 +181,7 @@ impl Sessions {
         let place = {
             let mut table = self.lock();
             let Some(entry) = table.get_mut(id) else { return Answer::Begin };
-            if entry.device != by.device || !request.is_proven_by(&entry.resumption) {
+            if entry.token != by.token || !request.is_proven_by(&entry.resumption) {
                 return Answer::Begin;
             }
             if by.epoch <= entry.epoch {

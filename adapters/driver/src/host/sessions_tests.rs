@@ -65,7 +65,7 @@ impl World {
         };
         let channel = Channel::admit(&host_keys, token_hash(&TOKEN), &config, at(0));
         let host = Arc::new(Mutex::new(Conversation::new(0, channel, Bell::<()>::new())));
-        let attachment = Attachment { device: key, epoch };
+        let attachment = Attachment::new(key, epoch);
         let mut visit = Visit { keys, key, device, host, attachment, notices: Vec::new(), bell };
         visit.talk(&self.sessions);
         visit
@@ -95,7 +95,9 @@ impl Visit {
                 self.device.attend(at(0), &pipe);
             }
             while let Ok(Some(len)) = self.device.poll_output(at(0), &mut out) {
-                let mut find = |request: &ResumeRequest| sessions.claim(request, &self.attachment, &self.host);
+                let mut find = |request: &ResumeRequest, _: Option<&DeviceKey>| {
+                    sessions.claim(request, &self.attachment, &self.host)
+                };
                 let mut notices = Vec::new();
                 let _ = lock(&self.host).handle(at(0), &out[..len], &mut notices, &mut find);
                 if notices.iter().any(|notice| matches!(notice, Notice::Established)) {

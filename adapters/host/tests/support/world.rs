@@ -56,6 +56,7 @@ impl Device {
             capability: Capability::from_bytes(self.paired.capability.expose()),
             psk: Exports::psk(&self.root, self.ticket.suite),
             token: self.paired.token.duplicate(),
+            guest: None,
         }
     }
 }

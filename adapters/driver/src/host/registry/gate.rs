@@ -82,7 +82,8 @@ impl<C: Clock, F: FnMut(DeviceId, Stream)> Gate for RegistryGate<'_, C, F> {
     fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Visitor)> {
         let inner = self.registry.lock();
         let device = inner.devices.by_key(knock.peer()).filter(|device| knock.suite() >= device.suite)?;
-        let known = Known { psk: Exports::psk(&device.root, knock.suite()), token_hash: device.token_hash };
+        let known =
+            Known { psk: Exports::psk(&device.root, knock.suite()), token_hash: device.token_hash, guest: None };
         Some((known, Visitor::Known { device: device.id, live: None }))
     }
 
