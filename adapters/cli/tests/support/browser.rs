@@ -13,11 +13,23 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 use super::{PATIENCE, Process, in_time, until};
 
+/// What the browser tells of a page that tests ask about: its errors and its WebSockets.
+const NOTABLE: [&str; 6] = [
+    "Log.entryAdded",
+    "Network.webSocketClosed",
+    "Network.webSocketFrameError",
+    "Network.webSocketHandshakeResponseReceived",
+    "Runtime.consoleAPICalled",
+    "Runtime.exceptionThrown",
+];
+
 /// A page in a browser of its own.
 pub struct Page {
     socket: WebSocketStream<Compat<TcpStream>>,
     session: String,
     number: u64,
+    /// What was noticed beside the answers: see [`NOTABLE`].
+    noticed: Vec<Value>,
     _browser: Process,
     _profile: TempDir,
 }
@@ -25,11 +37,16 @@ pub struct Page {
 impl Page {
     /// Opens `url` on a screen of a phone's width.
     pub async fn open(url: &str) -> Self {
+        Self::open_with(url, &[]).await
+    }
+
+    /// The same in a browser that was started with more flags.
+    pub async fn open_with(url: &str, flags: &[&str]) -> Self {
         let profile = tempfile::Builder::new().prefix("homing-browser").tempdir().unwrap();
         let mut command = Command::new("chromium");
         let dir = format!("--user-data-dir={}", profile.path().display());
         command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", &dir]);
-        command.args(["--remote-debugging-port=0", "--window-size=390,844", "about:blank"]);
+        command.args(["--remote-debugging-port=0", "--window-size=390,844", "about:blank"]).args(flags);
         let browser = Process::spawn("chromium", command);
         let line = browser.logged("DevTools listening on ").await;
         let address = line.rsplit_once("ws://").unwrap().1.to_owned();
@@ -37,12 +54,15 @@ impl Page {
         let tcp = TcpStream::connect(&host).await.expect("the browser listens");
         let opened = async_tungstenite::client_async(format!("ws://{address}"), tcp.compat()).await;
         let (socket, _) = opened.expect("the browser speaks WebSocket");
-        let mut page = Self { socket, session: String::new(), number: 0, _browser: browser, _profile: profile };
+        let (session, noticed) = (String::new(), Vec::new());
+        let mut page = Self { socket, session, number: 0, noticed, _browser: browser, _profile: profile };
         let target = page.call("Target.createTarget", json!({ "url": "about:blank" })).await;
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = page.call("Target.attachToTarget", attach).await;
         page.session = attached["sessionId"].as_str().unwrap().to_owned();
-        page.call("Page.enable", json!({})).await;
+        for domain in ["Page", "Runtime", "Log", "Network"] {
+            page.call(&format!("{domain}.enable"), json!({})).await;
+        }
         let phone = json!({ "width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": false });
         page.call("Emulation.setDeviceMetricsOverride", phone).await;
         page.call("Page.navigate", json!({ "url": url })).await;
@@ -65,9 +85,27 @@ impl Page {
                     assert!(value["error"].is_null(), "{method}: {}", value["error"]);
                     return value["result"].clone();
                 }
+                if value["method"].as_str().is_some_and(|method| NOTABLE.contains(&method)) {
+                    self.noticed.push(value);
+                }
             }
         })
         .await
+    }
+
+    /// What the browser has said of this method so far, as of the last call.
+    pub fn noticed(&self, method: &str) -> Vec<&Value> {
+        self.noticed.iter().filter(|value| value["method"] == method).map(|value| &value["params"]).collect()
+    }
+
+    /// Everything that went wrong on the page so far: uncaught exceptions, errors on the console, loads that failed.
+    pub fn errors(&self) -> Vec<&Value> {
+        let wrong = |value: &&Value| match value["method"].as_str().unwrap_or_default() {
+            "Log.entryAdded" => value["params"]["entry"]["level"] == "error",
+            "Runtime.consoleAPICalled" => value["params"]["type"] == "error",
+            method => matches!(method, "Runtime.exceptionThrown" | "Network.webSocketFrameError"),
+        };
+        self.noticed.iter().filter(wrong).collect()
     }
 
     /// What an expression of JavaScript gives, awaited where it is a promise.
@@ -83,7 +121,7 @@ impl Page {
         let started = tokio::time::Instant::now();
         let settled = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
         while self.eval(&settled).await != true {
-            let text = self.eval("document.body.innerText").await;
+            let text = self.eval("document.body?.innerText").await;
             assert!(started.elapsed() < PATIENCE, "never true: {expression}\n{}", text.as_str().unwrap_or_default());
             tokio::time::sleep(core::time::Duration::from_millis(50)).await;
         }

@@ -114,6 +114,17 @@ impl Process {
         found.unwrap()
     }
 
+    /// Waits for a line on stdout that holds `text`.
+    pub async fn says(&self, text: &str) -> String {
+        let mut found = None;
+        until(&format!("{} says {text:?}", self.name), PATIENCE, || {
+            found = self.said().into_iter().find(|line| line.contains(text));
+            found.is_some() || self.must_run(text)
+        })
+        .await;
+        found.unwrap()
+    }
+
     /// All that it has logged so far.
     pub fn log(&self) -> Vec<String> {
         self.stderr.lock().unwrap().clone()

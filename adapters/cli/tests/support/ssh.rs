@@ -19,7 +19,8 @@ pub async fn sshd(dir: &Path) -> (Process, u16) {
     let _ = std::fs::create_dir_all("/run/sshd");
     let config = format!(
         "ListenAddress 127.0.0.1\nHostKey {0}/host_key\nAuthorizedKeysFile {0}/authorized_keys\nStrictModes no\n\
-         UsePAM no\nPidFile none\nPasswordAuthentication no\nPermitRootLogin yes\n",
+         UsePAM no\nPidFile none\nPasswordAuthentication no\nPermitRootLogin yes\n\
+         Subsystem sftp internal-sftp\n",
         dir.display()
     );
     std::fs::write(dir.join("sshd_config"), config).unwrap();
@@ -33,16 +34,24 @@ pub async fn sshd(dir: &Path) -> (Process, u16) {
 
 /// A command run through the tunnel.
 pub fn ssh(dir: &Path, device: &Device, remote: &str) -> tokio::process::Command {
+    let mut command = client("ssh", dir, device);
+    command.args(["-T", HOST, remote]);
+    command
+}
+
+/// `ssh`, `scp` or `sftp`, set to reach the host's service `ssh` through the tunnel.
+pub fn client(program: &str, dir: &Path, device: &Device) -> tokio::process::Command {
     let proxy =
         format!("ProxyCommand={} --data {} connect {HOST}/ssh", env!("CARGO_BIN_EXE_homing"), device.data.display());
     let known = format!("UserKnownHostsFile={}", dir.join("known_hosts").display());
+    let key = format!("IdentityFile={}", dir.join("key").display());
     let user = Command::new("id").arg("-un").output().unwrap().stdout;
-    let mut command = tokio::process::Command::new("ssh");
-    command
-        .args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
-        .args(["-o", "StrictHostKeyChecking=accept-new", "-o", &known, "-o", &proxy, "-i"])
-        .arg(dir.join("key"))
-        .args(["-l", String::from_utf8(user).unwrap().trim(), HOST, remote])
-        .kill_on_drop(true);
+    let user = format!("User={}", String::from_utf8(user).unwrap().trim());
+    let mut command = tokio::process::Command::new(program);
+    command.args(["-F", "none"]).kill_on_drop(true);
+    let fixed = ["BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=accept-new"];
+    for option in fixed.into_iter().chain([&*known, &key, &user, &proxy]) {
+        command.args(["-o", option]);
+    }
     command
 }
