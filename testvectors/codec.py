@@ -58,6 +58,7 @@ HOP: dict[str, tuple[int, str, str]] = {
     "PING": (0x8E, LINK, "number:u64"),
     "PONG": (0x8F, LINK, "number:u64"),
     "ATTACH": (0x90, LINK, "channel_id:16 mac:16"),
+    "KNOCK": (0x91, LINK, ""),
 }
 NUMBERS = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 LENGTHS = {"data8": 1, "data16": 2, "text": 1, "name": 1}

@@ -73,6 +73,7 @@ def hop_frames() -> tuple[list[Vector], list[Vector]]:
         good("PING", 0, "the highest", number=top64),
         good("PONG", 0, number="1"),
         good("ATTACH", 0, **of("channel_id", "mac")),
+        good("KNOCK", 0),
     ]
     assert {v["type"] for v in vectors} == set(codec.HOP)
     first = {v["type"]: bytes.fromhex(v["bytes"]) for v in reversed(vectors)}
@@ -89,7 +90,7 @@ def hop_frames() -> tuple[list[Vector], list[Vector]]:
         bad("nothing", b""),
         bad("a type alone", b"\x8e"),
         bad("idx cut off", b"\x8b\1\0\0"),
-        *(bad(f"an unknown type, {kind:02x}", bytes([kind]) + bytes(12)) for kind in (0x00, 0x10, 0x7F, 0x91, 0xFF)),
+        *(bad(f"an unknown type, {kind:02x}", bytes([kind]) + bytes(12)) for kind in (0x00, 0x10, 0x7F, 0x92, 0xFF)),
         bad("DATA without a body", b"\x8b\1\0\0\0"),
         bad("DATA, one byte too long", b"\x8b\1\0\0\0" + bytes(16413)),
         bad("CREDIT of nothing", b"\x8c\1\0\0\0" + bytes(4)),

@@ -34,6 +34,7 @@ const CLOSED: u8 = 0x8d;
 const PING: u8 = 0x8e;
 const PONG: u8 = 0x8f;
 const ATTACH: u8 = 0x90;
+const KNOCK: u8 = 0x91;
 
 /// What a message says. Its `idx` numbers a channel on the link; 0 is the link itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,8 @@ pub enum Frame<'a> {
         /// Proof of the route key.
         mac: Mac,
     },
+    /// Relay to a host that waits on demand: a device with a good capability is at the door.
+    Knock,
 }
 
 /// The relay's challenge.
@@ -266,6 +269,7 @@ impl<'a> Frame<'a> {
             PING => Self::Ping(r.u64()?),
             PONG => Self::Pong(r.u64()?),
             ATTACH => Self::Attach { channel_id: *r.array()?, mac: *r.array()? },
+            KNOCK => Self::Knock,
             _ => return Err(Malformed),
         })
     }
@@ -330,6 +334,7 @@ impl<'a> Frame<'a> {
                 w.bytes(channel_id)?;
                 w.bytes(mac)
             }
+            Self::Knock => Ok(()),
         }
     }
 
@@ -352,6 +357,7 @@ impl<'a> Frame<'a> {
             Self::Ping(_) => PING,
             Self::Pong(_) => PONG,
             Self::Attach { .. } => ATTACH,
+            Self::Knock => KNOCK,
         }
     }
 
@@ -364,7 +370,8 @@ impl<'a> Frame<'a> {
             | Self::CapDeny { .. }
             | Self::Ping(_)
             | Self::Pong(_)
-            | Self::Attach { .. } => Place::Link,
+            | Self::Attach { .. }
+            | Self::Knock => Place::Link,
             Self::Closed { .. } => Place::Either,
             _ => Place::Channel,
         }

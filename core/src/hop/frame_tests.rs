@@ -66,6 +66,7 @@ fn every_frame_has_its_bytes() {
         (0, Frame::Ping(0x0102), "8e000000000201000000000000".into()),
         (0, Frame::Pong(0x0102), "8f000000000201000000000000".into()),
         (0, Frame::Attach { channel_id: n16, mac: n16 }, std::format!("9000000000{x16}{x16}")),
+        (0, Frame::Knock, "9100000000".into()),
     ];
     for (idx, frame, bytes) in cases {
         let message = emit(idx, &frame);
@@ -105,7 +106,7 @@ fn fields_out_of_bounds_are_malformed() {
 
     for message in [
         &[0x7f, 0, 0, 0, 0][..],
-        &[0x91, 0, 0, 0, 0],
+        &[0x92, 0, 0, 0, 0],
         // no credit, an unknown code
         &[0x8c, 7, 0, 0, 0, 0, 0, 0, 0],
         &[0x8d, 7, 0, 0, 0, 12],

@@ -9,13 +9,14 @@
 
 use core::time::Duration;
 
-use heapless::{Deque, String, Vec};
+use heapless::{Deque, Vec};
 
-use super::auth::{CapId, ChannelId, RvHash, register_mac};
+use super::auth::{CapId, ChannelId, RvHash};
+use super::claim::Claim;
 use super::code::Code;
 use super::credit::{RecvCredit, SendCredit, Windows};
-use super::frame::{DATA_HEADER_LEN, Frame, Hello, Incoming, Kind, MAX_CONTROL, Register, data_header};
-use super::limits::{HELLO_TIME, MAX_NAME, VERSION};
+use super::frame::{DATA_HEADER_LEN, Frame, Incoming, Kind, MAX_CONTROL, data_header};
+use super::limits::HELLO_TIME;
 use super::pulse::Pulse;
 use super::{Lost, QueueFull, TooLong, Violation};
 use crate::crypto::{Identity, Mac, Secret};
@@ -75,11 +76,7 @@ pub enum Event<'m> {
 /// A host's side of its link, for up to `N` channels at once.
 #[derive(Debug)]
 pub struct HostLink<const N: usize> {
-    relay: String<MAX_NAME>,
-    route: Identity,
-    current: Secret<32>,
-    previous: Secret<32>,
-    operator_key: Vec<u8, MAX_NAME>,
+    claim: Claim,
     windows: Windows,
     phase: Phase,
     /// By when the relay has to say the next thing, until the route is registered.
@@ -134,11 +131,7 @@ impl<const N: usize> HostLink<N> {
         now: Instant,
     ) -> Result<Self, TooLong> {
         Ok(Self {
-            relay: String::try_from(relay).map_err(|_| TooLong)?,
-            route,
-            current,
-            previous,
-            operator_key: Vec::from_slice(operator_key.unwrap_or_default().as_bytes()).map_err(|_| TooLong)?,
+            claim: Claim::new(relay, route, current, previous, operator_key)?,
             windows: Windows::default(),
             phase: Phase::AwaitHello,
             deadline: Some(now + HELLO_TIME),
@@ -178,7 +171,10 @@ impl<const N: usize> HostLink<N> {
                 self.channels.clear();
                 return Ok(Some(Event::Closed { idx, code }));
             }
-            (Phase::AwaitHello, Frame::Hello(hello)) => self.handle_hello(now, &hello)?,
+            (Phase::AwaitHello, Frame::Hello(hello)) => {
+                self.phase = Phase::Register { mac: self.claim.prove(&hello)? };
+                self.deadline = Some(now + HELLO_TIME);
+            }
             (Phase::AwaitOk, Frame::Ok { ttl }) => {
                 self.phase = Phase::Registered;
                 self.deadline = None;
@@ -199,14 +195,7 @@ impl<const N: usize> HostLink<N> {
         }
         let mut w = Writer::new(out);
         if let Phase::Register { mac } = self.phase {
-            let register = Register {
-                route: *self.route.public(),
-                mac,
-                current: self.current.expose(),
-                previous: self.previous.expose(),
-                operator_key: &self.operator_key,
-            };
-            Frame::Register(register).emit(0, &mut w).ok()?;
+            Frame::Register(self.claim.register(mac)).emit(0, &mut w).ok()?;
             self.phase = Phase::AwaitOk;
             return Some(w.len());
         }
@@ -331,17 +320,6 @@ impl<const N: usize> HostLink<N> {
     #[must_use]
     pub fn channels(&self) -> usize {
         self.channels.len()
-    }
-
-    fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Result<(), Violation> {
-        if hello.version != VERSION {
-            return Err(Violation::Version);
-        }
-        let shared = self.route.agree(&hello.ephemeral).map_err(|_| Violation::WeakKey)?;
-        let mac = register_mac(&shared, &self.relay, &hello.nonce, &hello.ephemeral, self.route.public());
-        self.phase = Phase::Register { mac };
-        self.deadline = Some(now + HELLO_TIME);
-        Ok(())
     }
 
     fn handle_registered<'m>(

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::crypto::PublicKey;
-use crate::hop::{Exceeded, Incoming, MAX_MESSAGE, RecvCredit, register_mac};
+use crate::hop::{Exceeded, Hello, Incoming, MAX_MESSAGE, RecvCredit, VERSION, register_mac};
 
 const RELAY: &str = "relay.example.net";
 

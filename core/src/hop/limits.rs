@@ -34,6 +34,15 @@ pub const PARK_TIME: Duration = Duration::from_secs(25);
 /// How long a host may take to accept a channel.
 pub const ACCEPT_TIME: Duration = Duration::from_secs(10);
 
+/// A relay says something to a host that waits on demand at least this often.
+pub const BEAT_TIME: Duration = Duration::from_secs(25);
+
+/// A host that waits on demand and hears nothing for so long dials again.
+pub const DEAF_TIME: Duration = Duration::from_secs(60);
+
+/// A relay knocks at a host no more often than this, until the host has answered.
+pub const KNOCK_TIME: Duration = Duration::from_secs(2);
+
 /// A relay cuts a link that was silent for so long.
 pub const SILENCE_TIME: Duration = Duration::from_secs(75);
 

@@ -4,6 +4,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
 
 mod auth;
+mod claim;
 mod code;
 mod credit;
 pub mod device;
@@ -11,6 +12,7 @@ mod frame;
 pub mod host;
 mod limits;
 mod pulse;
+pub mod wait;
 
 pub use auth::{
     CAPABILITY_LEN, CapId, Capability, ChannelId, RouteId, RvHash, attach_mac, operator_hash, register_mac, route_id,
@@ -24,9 +26,10 @@ pub use frame::{
 };
 pub use host::HostLink;
 pub use limits::{
-    ACCEPT_TIME, ANSWER_TIME, DEVICE_IDX, EARLY_CREDIT, FAR_HOP, HELLO_TIME, INITIAL_WINDOW, MAX_NAME, MAX_WINDOW,
-    PARK_TIME, QUIET_TIME, SILENCE_TIME, VERSION,
+    ACCEPT_TIME, ANSWER_TIME, BEAT_TIME, DEAF_TIME, DEVICE_IDX, EARLY_CREDIT, FAR_HOP, HELLO_TIME, INITIAL_WINDOW,
+    KNOCK_TIME, MAX_NAME, MAX_WINDOW, PARK_TIME, QUIET_TIME, SILENCE_TIME, VERSION,
 };
+pub use wait::WaitLink;
 
 use core::fmt;
 

@@ -6,11 +6,11 @@ use rand_core::CryptoRng;
 
 use super::index::{Key, RouteSlot};
 use super::list::{List, at};
-use super::slots::{ChannelSlot, GROUP, Host, LinkSlot, PairSlot, Parked, Role, Target, channel_idx};
+use super::slots::{ChannelSlot, Door, GROUP, Host, LinkSlot, PairSlot, Parked, Role, Target, Waiting, channel_idx};
 use super::{Code, Outbox, Slots, Switch};
 use crate::crypto::{Secret, same};
 use crate::hop::{
-    Capability, DEVICE_IDX, Dial, EARLY_CREDIT, Frame, Incoming, Kind, Register, RvHash, SILENCE_TIME, operator_hash,
+    DEVICE_IDX, Dial, EARLY_CREDIT, Frame, Incoming, Kind, Register, RouteId, RvHash, SILENCE_TIME, operator_hash,
     register_mac, route_id,
 };
 use crate::time::Instant;
@@ -45,16 +45,29 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         }
         let route_id = route_id(&register.route);
         // Only now, after the proof: the same host has come back before its old link was missed.
-        if let Some(old) = self.index.find(self.routes.as_ref(), Key::Route, &route_id) {
+        let waits = at(self.links.as_mut(), slot).is_some_and(|link| link.waits);
+        // A host that waits, and the same one attached, leave each other in peace.
+        let key = if waits { Key::Waiting } else { Key::Route };
+        if let Some(old) = self.index.find(self.routes.as_ref(), key, &route_id) {
             self.dismiss(old, 0, Code::Superseded, out);
         }
-        if !self.index.insert(self.routes.as_mut(), Key::Route, &route_id, slot) {
+        if !self.index.insert(self.routes.as_mut(), key, &route_id, slot) {
             return self.refuse(slot, 0, Code::Busy, out);
         }
-        let keys = [Secret::new(*register.current), Secret::new(*register.previous)];
-        self.settle(now, slot, Role::Host(Host::new(route_id, keys)));
-        self.counters.hosts = self.counters.hosts.saturating_add(1);
-        let ttl = u32::try_from(SILENCE_TIME.as_secs()).unwrap_or(u32::MAX);
+        let door = Door::new(route_id, [Secret::new(*register.current), Secret::new(*register.previous)]);
+        let ttl = if waits {
+            self.settle(now, slot, Role::Waiting(Waiting::new(door)));
+            self.counters.waiting = self.counters.waiting.saturating_add(1);
+            0
+        } else {
+            self.settle(now, slot, Role::Host(Host::new(door)));
+            self.counters.hosts = self.counters.hosts.saturating_add(1);
+            if let Some(waiting) = self.waiting(&route_id) {
+                // It has answered: whoever comes after it has left again knocks anew.
+                waiting.knocked = None;
+            }
+            u32::try_from(SILENCE_TIME.as_secs()).unwrap_or(u32::MAX)
+        };
         self.say(slot, 0, &Frame::Ok { ttl }, out);
         self.wake(now, |target| matches!(target, Target::Route(dial) if dial.route_id == route_id), rng, out);
     }
@@ -126,6 +139,15 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         self.wake(now, |target| matches!(target, Target::Slot(hash) if hash == rv_hash), rng, out);
     }
 
+    /// The host of this route that waits to be woken.
+    fn waiting(&mut self, route_id: &RouteId) -> Option<&mut Waiting> {
+        let slot = self.index.find(self.routes.as_ref(), Key::Waiting, route_id)?;
+        match &mut at(self.links.as_mut(), slot)?.role {
+            Role::Waiting(waiting) => Some(waiting),
+            _ => None,
+        }
+    }
+
     fn proves_route(&mut self, slot: u32, register: &Register<'_>) -> bool {
         let Some(link) = at(self.links.as_mut(), slot) else { return false };
         let Role::Greeted { ephemeral } = &link.role else { return false };
@@ -158,7 +180,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
     fn try_open(&mut self, now: Instant, slot: u32, rng: &mut (impl CryptoRng + ?Sized), out: &mut impl Outbox) {
         let Some(LinkSlot { role: Role::Parked(parked), .. }) = at(self.links.as_mut(), slot) else { return };
         let verdict = match parked.target {
-            Target::Route(dial) => self.check_dial(now, slot, &dial),
+            Target::Route(dial) => self.check_dial(now, slot, &dial, out),
             Target::Slot(rv_hash) => self.check_slot(now, &rv_hash),
         };
         match verdict {
@@ -168,8 +190,10 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         }
     }
 
-    fn check_dial(&mut self, now: Instant, slot: u32, dial: &Dial) -> Verdict {
-        let Some(owner) = self.index.find(self.routes.as_ref(), Key::Route, &dial.route_id) else {
+    fn check_dial(&mut self, now: Instant, slot: u32, dial: &Dial, out: &mut impl Outbox) -> Verdict {
+        let routes = self.routes.as_ref();
+        let attached = self.index.find(routes, Key::Route, &dial.route_id);
+        let Some(owner) = attached.or_else(|| self.index.find(routes, Key::Waiting, &dial.route_id)) else {
             return Verdict::Wait;
         };
         let (unix, limit) = (self.unix(now), self.config.dials_per_minute);
@@ -177,20 +201,23 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         let Some((name, nonce)) = at(links, slot).map(|link| (link.name.clone(), link.nonce)) else {
             return Verdict::Wait;
         };
-        let Some(LinkSlot { role: Role::Host(host), .. }) = at(links, owner) else { return Verdict::Wait };
-        let proves = |key: &Secret<32>| {
-            let capability = Capability::mint(key, &dial.route_id, dial.cap_id, dial.expiry, dial.class);
-            same(&capability.dial_proof(&name, &nonce), &dial.proof)
+        let Some(link) = at(links, owner) else { return Verdict::Wait };
+        let door = match &mut link.role {
+            Role::Host(host) => &mut host.door,
+            Role::Waiting(waiting) => &mut waiting.door,
+            _ => return Verdict::Wait,
         };
-        // Who proved a capability may know that the host is there, whatever else is wrong.
-        if !host.keys.iter().any(proves) {
-            Verdict::Wait
-        } else if host.is_denied(&dial.cap_id, unix) {
-            Verdict::Refuse(Code::Denied)
-        } else if !host.may_dial(now, dial.cap_id, limit) {
-            Verdict::Refuse(Code::Busy)
-        } else {
-            Verdict::Open { host: owner, kind: Kind::Dial { cap_id: dial.cap_id } }
+        match (door.check(now, unix, limit, dial, &name, &nonce), &mut link.role) {
+            (None, _) => Verdict::Wait,
+            (Some(Err(code)), _) => Verdict::Refuse(code),
+            (Some(Ok(())), Role::Waiting(waiting)) => {
+                // It stays parked, and opens as any other does when its host comes.
+                if waiting.knock(now) {
+                    self.say(owner, 0, &Frame::Knock, out);
+                }
+                Verdict::Wait
+            }
+            (Some(Ok(())), _) => Verdict::Open { host: owner, kind: Kind::Dial { cap_id: dial.cap_id } },
         }
     }
 

@@ -137,7 +137,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             Role::Free | Role::Leaving => return,
             Role::Greeted { .. } => {}
             Role::Host(host) => {
-                self.index.remove(self.routes.as_mut(), Key::Route, &host.route_id);
+                self.index.remove(self.routes.as_mut(), Key::Route, &host.door.route_id);
                 for pair_slot in &host.pair_slots {
                     self.index.remove(self.routes.as_mut(), Key::Pair, &pair_slot.rv_hash);
                 }
@@ -145,6 +145,10 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
                 while let Some(number) = self.first_channel(slot) {
                     self.close_channel(number, None, Some(far), out);
                 }
+            }
+            Role::Waiting(waiting) => {
+                self.index.remove(self.routes.as_mut(), Key::Waiting, &waiting.door.route_id);
+                self.counters.waiting = self.counters.waiting.saturating_sub(1);
             }
             Role::Parked(_) => self.parked.remove(self.links.as_mut(), slot),
             Role::Device { channel } => {
@@ -155,10 +159,11 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         let links = self.links.as_mut();
         let Some(link) = at(links, slot) else { return };
         let role = core::mem::replace(&mut link.role, Role::Leaving);
-        if matches!(role, Role::Greeted { .. }) {
-            self.greeted.remove(links, slot);
-        } else {
-            self.idle.remove(links, slot);
+        match role {
+            Role::Greeted { .. } => self.greeted.remove(links, slot),
+            // It is in no list: silence is all that is expected of it.
+            Role::Waiting(_) => {}
+            _ => self.idle.remove(links, slot),
         }
         self.counters.links = self.counters.links.saturating_sub(1);
     }

@@ -17,6 +17,8 @@ pub struct RouteSlot {
 pub(super) enum Key {
     Route = 1,
     Pair = 2,
+    /// The host of a route that waits to be woken.
+    Waiting = 3,
 }
 
 /// The index's secret: without it nobody can choose names that collide.

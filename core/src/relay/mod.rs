@@ -3,7 +3,7 @@
 //! queues and accounts are the caller's.
 //!
 //! ```text
-//! link:    attach -> greeted -> REGISTER -> host
+//! link:    attach -> greeted -> REGISTER -> host, or waiting
 //!                           `-> DIAL -> parked -> device        (any: hang_up -> leaving)
 //! leaving: all that waited has left -> gone                     (any: detach -> gone)
 //! channel: OPENED, INCOMING -> offered -> ACCEPT -> open        (any: CLOSED -> gone)
@@ -18,6 +18,10 @@
 //! **No presence oracle.** A dial to an unknown route, to an absent host and with a wrong proof get
 //! the same answer at the same time, [`PARK_TIME`](crate::hop::PARK_TIME) later. Where the host
 //! comes within that time, a good dial opens at once.
+//!
+//! **Waking.** A host that waits ([`Switch::attach_waiting`]) is not there: a good dial knocks at it and
+//! stays parked, and opens when the host registers on a link of its own. It costs the relay no channel and
+//! no timer.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
 
@@ -148,6 +152,8 @@ pub struct Counters {
     pub links: u32,
     /// Hosts registered now.
     pub hosts: u32,
+    /// Hosts that wait to be woken now.
+    pub waiting: u32,
     /// Channels now.
     pub channels: u32,
     /// Dials waiting for their host now.

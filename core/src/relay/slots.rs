@@ -7,8 +7,8 @@ use heapless::{String, Vec};
 
 use super::flow::Flow;
 use super::list::{Hook, Hooked, List};
-use crate::crypto::{Identity, Secret};
-use crate::hop::{CapId, Dial, MAX_NAME, RouteId, RvHash, Windows};
+use crate::crypto::{Identity, Secret, same};
+use crate::hop::{CapId, Capability, Code, Dial, KNOCK_TIME, MAX_NAME, RouteId, RvHash, Windows};
 use crate::time::Instant;
 
 /// Channels that one switch can hold; storage beyond that is not used.
@@ -40,6 +40,8 @@ pub struct LinkSlot {
     pub(super) nonce: [u8; 32],
     /// Hides from a host how many channels the relay has.
     pub(super) mask: u32,
+    /// Whether its host only waits on it, to be woken.
+    pub(super) waits: bool,
     /// Bytes that wait for this link, of channels that are over. They stay reserved.
     pub(super) over: u64,
     queue: Hook,
@@ -47,13 +49,14 @@ pub struct LinkSlot {
 }
 
 /// What a link is.
-#[expect(clippy::large_enum_variant, reason = "any slot may become a host's, and there is no heap")]
 pub(super) enum Role {
     Free,
     Greeted {
         ephemeral: Identity,
     },
     Host(Host),
+    /// A host that is not there, and comes when it is knocked at.
+    Waiting(Waiting),
     Parked(Parked),
     Device {
         channel: u32,
@@ -64,10 +67,22 @@ pub(super) enum Role {
 
 /// A registered host.
 pub(super) struct Host {
-    pub(super) route_id: RouteId,
-    pub(super) keys: [Secret<32>; 2],
+    pub(super) door: Door,
     pub(super) channels: List<GROUP>,
     pub(super) pair_slots: Vec<PairSlot, PAIR_SLOTS>,
+}
+
+/// A host that waits to be woken.
+pub(super) struct Waiting {
+    pub(super) door: Door,
+    /// When it was last knocked at, until it has answered.
+    pub(super) knocked: Option<Instant>,
+}
+
+/// Whom a host lets in.
+pub(super) struct Door {
+    pub(super) route_id: RouteId,
+    pub(super) keys: [Secret<32>; 2],
     denied: Vec<(CapId, u32), DENIED>,
     rates: Vec<Rate, RATES>,
 }
@@ -100,8 +115,55 @@ pub(super) enum Target {
 }
 
 impl Host {
+    pub(super) const fn new(door: Door) -> Self {
+        Self { door, channels: List::EMPTY, pair_slots: Vec::new() }
+    }
+}
+
+impl Waiting {
+    pub(super) const fn new(door: Door) -> Self {
+        Self { door, knocked: None }
+    }
+
+    /// Whether a knock is due. One that is on its way counts for all dials that come with it.
+    pub(super) fn knock(&mut self, now: Instant) -> bool {
+        if self.knocked.is_some_and(|at| now.since(at) < KNOCK_TIME) {
+            return false;
+        }
+        self.knocked = Some(now);
+        true
+    }
+}
+
+impl Door {
     pub(super) const fn new(route_id: RouteId, keys: [Secret<32>; 2]) -> Self {
-        Self { route_id, keys, channels: List::EMPTY, pair_slots: Vec::new(), denied: Vec::new(), rates: Vec::new() }
+        Self { route_id, keys, denied: Vec::new(), rates: Vec::new() }
+    }
+
+    /// What a dial is worth: `None` where it proves nothing, else whether it may come in, or why not.
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        unix: u64,
+        limit: u8,
+        dial: &Dial,
+        name: &str,
+        nonce: &[u8; 32],
+    ) -> Option<Result<(), Code>> {
+        let proves = |key: &Secret<32>| {
+            let capability = Capability::mint(key, &dial.route_id, dial.cap_id, dial.expiry, dial.class);
+            same(&capability.dial_proof(name, nonce), &dial.proof)
+        };
+        // Who proved a capability may know that the host is there, whatever else is wrong.
+        if !self.keys.iter().any(proves) {
+            None
+        } else if self.is_denied(&dial.cap_id, unix) {
+            Some(Err(Code::Denied))
+        } else if !self.may_dial(now, dial.cap_id, limit) {
+            Some(Err(Code::Busy))
+        } else {
+            Some(Ok(()))
+        }
     }
 
     /// Remembers a denial. Where there is no room, the one that ends first makes it: the host
@@ -120,12 +182,12 @@ impl Host {
         let _ = self.denied.push((cap_id, until));
     }
 
-    pub(super) fn is_denied(&self, cap_id: &CapId, unix: u64) -> bool {
+    fn is_denied(&self, cap_id: &CapId, unix: u64) -> bool {
         self.denied.iter().any(|denied| denied.0 == *cap_id && unix < denied.1.into())
     }
 
     /// Counts a dial. False where the capability has dialled too often this minute.
-    pub(super) fn may_dial(&mut self, now: Instant, cap_id: CapId, limit: u8) -> bool {
+    fn may_dial(&mut self, now: Instant, cap_id: CapId, limit: u8) -> bool {
         const MINUTE: Duration = Duration::from_secs(60);
         self.rates.retain(|rate| now.since(rate.since) < MINUTE);
         if let Some(rate) = self.rates.iter_mut().find(|rate| rate.cap_id == cap_id) {
@@ -151,6 +213,7 @@ impl Default for LinkSlot {
             name: String::new(),
             nonce: [0; 32],
             mask: 0,
+            waits: false,
             over: 0,
             queue: Hook::FREE,
             group: Hook::FREE,
@@ -176,6 +239,7 @@ impl fmt::Debug for LinkSlot {
             Role::Free => "LinkSlot(free)",
             Role::Greeted { .. } => "LinkSlot(greeted)",
             Role::Host(_) => "LinkSlot(host)",
+            Role::Waiting(_) => "LinkSlot(waiting)",
             Role::Parked(_) => "LinkSlot(parked)",
             Role::Device { .. } => "LinkSlot(device)",
             Role::Leaving => "LinkSlot(leaving)",
@@ -258,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_denials_that_end_first_make_room() {
-        let mut host = Host::new([0; 16], [Secret::new([0; 32]), Secret::new([1; 32])]);
+        let mut host = Door::new([0; 16], [Secret::new([0; 32]), Secret::new([1; 32])]);
         for n in 0..=DENIED as u8 {
             host.deny([n; 8], 100 + u32::from(n));
         }

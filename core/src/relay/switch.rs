@@ -97,6 +97,32 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         rng: &mut (impl CryptoRng + ?Sized),
         out: &mut impl Outbox,
     ) -> Result<LinkId, AttachError> {
+        self.attach_as(now, name, false, rng, out)
+    }
+
+    /// The same for a link on which a host only waits to be woken (protocol 12.7). Once it is registered its silence
+    /// ends nothing: [`detach`](Self::detach) it where its socket is gone.
+    ///
+    /// # Errors
+    /// [`AttachError`]: hang up.
+    pub fn attach_waiting(
+        &mut self,
+        now: Instant,
+        name: &str,
+        rng: &mut (impl CryptoRng + ?Sized),
+        out: &mut impl Outbox,
+    ) -> Result<LinkId, AttachError> {
+        self.attach_as(now, name, true, rng, out)
+    }
+
+    fn attach_as(
+        &mut self,
+        now: Instant,
+        name: &str,
+        waits: bool,
+        rng: &mut (impl CryptoRng + ?Sized),
+        out: &mut impl Outbox,
+    ) -> Result<LinkId, AttachError> {
         let name = String::try_from(name).map_err(|_| AttachError::Name)?;
         let links = self.links.as_mut();
         let slot = take_slot(&mut self.free_links, &mut self.used_links, links).ok_or(AttachError::Full)?;
@@ -105,6 +131,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         rng.fill_bytes(&mut link.nonce);
         link.mask = rng.next_u32();
         link.name = name;
+        link.waits = waits;
         link.heard = now;
         let hello = Hello { version: VERSION, flags: 0, nonce: link.nonce, ephemeral: *ephemeral.public() };
         link.role = Role::Greeted { ephemeral };
@@ -214,6 +241,8 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             (_, Frame::Ping(number)) => self.say(slot, 0, &Frame::Pong(number), out),
             (_, Frame::Closed { .. }) if idx == 0 => self.hang_up(slot, Code::Normal, out),
             (Role::Greeted { .. }, Frame::Register(register)) => self.register(now, slot, &register, rng, out),
+            // Devices have no business on a link on which a host waits.
+            (Role::Greeted { .. }, _) if link.waits => return Err(Violation::Unexpected),
             (Role::Greeted { .. }, Frame::Dial(dial)) if idx == DEVICE_IDX => {
                 self.dial(now, slot, Target::Route(dial), rng, out);
             }
@@ -226,7 +255,12 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             }
             (Role::Host(_), Frame::CapDeny { cap_id, until }) => {
                 if let Role::Host(host) = &mut link.role {
-                    host.deny(cap_id, until);
+                    host.door.deny(cap_id, until);
+                }
+            }
+            (Role::Waiting(_), Frame::CapDeny { cap_id, until }) => {
+                if let Role::Waiting(waiting) = &mut link.role {
+                    waiting.door.deny(cap_id, until);
                 }
             }
             (Role::Host(_) | Role::Device { .. }, frame) => return self.handle_channel(slot, idx, frame, out),
@@ -283,6 +317,9 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             link.round_trip = now.since(link.heard).clamp(Duration::from_millis(1), Duration::from_secs(1));
             link.heard = now;
             link.role = role;
+            if matches!(link.role, Role::Waiting(_)) {
+                return;
+            }
         }
         self.idle.push(links, slot);
     }
@@ -302,7 +339,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
     fn touch(&mut self, now: Instant, slot: u32) {
         let links = self.links.as_mut();
         let Some(link) = at(links, slot) else { return };
-        if matches!(link.role, Role::Greeted { .. }) || now.since(link.heard) < TICK {
+        if matches!(link.role, Role::Greeted { .. } | Role::Waiting(_)) || now.since(link.heard) < TICK {
             return;
         }
         link.heard = now;

@@ -12,6 +12,7 @@ fn any_step() -> impl Strategy<Value = Step<'static>> {
     let credit = prop_oneof![1u32..200_000, Just(u32::MAX)];
     prop_oneof![
         4 => Just(Attach),
+        1 => Just(AttachWaiting),
         4 => (n.clone(), host.clone(), prop::bool::weighted(0.8))
             .prop_map(|(link, host, honest)| Register { link, host, honest }),
         6 => (n.clone(), host.clone(), prop::bool::weighted(0.8))
@@ -40,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_never_panics(messages in proptest::collection::vec((0u8..3, 0x7fu8..0x92, proptest::collection::vec(any::<u8>(), 0..200)), 0..50)) {
+    fn garbage_never_panics(messages in proptest::collection::vec((0u8..3, 0x7fu8..0x93, proptest::collection::vec(any::<u8>(), 0..200)), 0..50)) {
         let mut run = Run::new();
         for (link, kind, message) in messages {
             run.step(Step::Attach);
@@ -48,4 +49,17 @@ proptest! {
         }
         run.end();
     }
+}
+
+#[test]
+fn the_model_sees_hosts_that_are_woken() {
+    let mut run = Run::new();
+    run.step(Step::AttachWaiting);
+    run.step(Step::Register { link: 0, host: 1, honest: true });
+    for (dials, honest) in [(0, false), (1, true), (1, true)] {
+        run.step(Step::Attach);
+        run.step(Step::Dial { link: dials + 1, host: 1, honest });
+    }
+    assert_eq!(run.knocks(), 1);
+    run.end();
 }

@@ -99,15 +99,24 @@ pub enum Step<'a> {
         bytes: u32,
         gone: bool,
     },
+    /// A link on which a host may wait to be woken.
+    AttachWaiting,
 }
 
 #[derive(Default)]
 struct Seen {
     links: BTreeMap<usize, (LinkId, Challenge)>,
+    /// Links that were attached to wait, and the host of those that were confirmed.
+    waiting: HashMap<LinkId, Option<u8>>,
+    /// The host of the registration or dial that is being handled.
+    host: u8,
+    /// Whether that is a dial with a good proof.
+    may_knock: bool,
     opened: HashMap<ChannelId, LinkId>,
     channels: Vec<Channel>,
     /// What waits on links, also on those that were hung up, of channels that are over.
     over: HashMap<LinkId, Over>,
+    knocks: usize,
     /// Channels that had traffic, over the whole run.
     joined: usize,
 }
@@ -152,6 +161,7 @@ impl Flow {
 impl Seen {
     fn forget(&mut self, link: LinkId) {
         self.links.retain(|_, known| known.0 != link);
+        self.waiting.remove(&link);
         self.close(|channel| channel.device == link || channel.host == link);
     }
 
@@ -210,7 +220,24 @@ impl Outbox for Seen {
             Frame::Closed { .. } if idx != 0 => {
                 self.close(|c| (c.host, c.idx) == (link, idx) || (c.device == link && idx == DEVICE_IDX));
             }
-            Frame::Closed { .. } | Frame::Ok { .. } | Frame::Pong(_) => {}
+            Frame::Ok { ttl } => {
+                let host = self.host;
+                let waits = self.waiting.get_mut(&link);
+                assert_eq!(ttl == 0, waits.is_some(), "silence ends all but waiting");
+                if let Some(waits) = waits {
+                    assert_eq!(waits.replace(host), None, "confirmed once");
+                    let same = self.waiting.values().filter(|waits| **waits == Some(host));
+                    assert_eq!(same.count(), 1, "one waits for a route");
+                    // Dials that were parked, good ones among them, knock now.
+                    self.may_knock = true;
+                }
+            }
+            Frame::Knock => {
+                assert!(self.may_knock, "only a good dial knocks");
+                assert_eq!(self.waiting.get(&link), Some(&Some(self.host)), "at its own host");
+                self.knocks += 1;
+            }
+            Frame::Closed { .. } | Frame::Pong(_) => {}
             other => panic!("the switch never says {other:?}"),
         }
     }
@@ -261,8 +288,17 @@ impl Run {
                 let link = self.switch.attach(self.now, RELAY, &mut self.rng, &mut self.seen);
                 assert_eq!(link.is_err(), full);
             }
+            Step::AttachWaiting => {
+                let full = self.seen.places() == LINKS;
+                let link = self.switch.attach_waiting(self.now, RELAY, &mut self.rng, &mut self.seen);
+                assert_eq!(link.is_err(), full);
+                if let Ok(link) = link {
+                    self.seen.waiting.insert(link, None);
+                }
+            }
             Step::Register { link, host, honest } => {
                 let Some((link, challenge)) = self.link(link) else { return };
+                self.seen.host = host & 1;
                 let (host, route) = (host & 1, &ROUTES[usize::from(host & 1)]);
                 let shared = route.agree(&challenge.ephemeral).unwrap();
                 let mut mac = register_mac(&shared, RELAY, &challenge.nonce, &challenge.ephemeral, route.public());
@@ -271,6 +307,7 @@ impl Run {
                 let register =
                     Register { route: *route.public(), mac, current: &key, previous: &key, operator_key: b"" };
                 self.say(link, 0, &Frame::Register(register));
+                self.seen.may_knock = false;
             }
             Step::Dial { link, host, honest } => {
                 let Some((link, challenge)) = self.link(link) else { return };
@@ -282,8 +319,10 @@ impl Run {
                 let capability = Capability::mint(&Secret::new([host; 32]), &route_id, cap_id, expiry, 0);
                 let mut proof = capability.dial_proof(RELAY, &challenge.nonce);
                 proof[0] ^= u8::from(!honest);
+                (self.seen.host, self.seen.may_knock) = (host, honest);
                 let before = self.seen.joined;
                 self.say(link, DEVICE_IDX, &Frame::Dial(Dial { route_id, cap_id, expiry, class: 0, proof }));
+                self.seen.may_knock = false;
                 assert!(honest || self.seen.joined == before, "no channel without a proof");
             }
             Step::PairSlot { link, slot, ttl } => {
@@ -441,6 +480,8 @@ impl Run {
         let counters = self.switch.counters();
         assert_eq!(counters.links as usize, self.seen.links.len());
         assert_eq!(counters.channels as usize, self.seen.channels.len());
+        let waiting = self.seen.waiting.values().filter(|host| host.is_some());
+        assert_eq!(counters.waiting as usize, waiting.count());
         assert!(counters.reserved <= self.config.budget && counters.parked <= self.config.parked);
         let over: u64 = self.seen.over.values().map(|over| over.bytes).sum();
         let mut held = over;
@@ -455,6 +496,12 @@ impl Run {
         assert!(counters.channels > 0 || counters.reserved == over);
     }
 
+    /// How often a host was woken.
+    #[allow(dead_code, reason = "not every runner asks")]
+    pub fn knocks(&self) -> usize {
+        self.seen.knocks
+    }
+
     /// Lets everything end that waits; how many channels there were.
     pub fn end(mut self) -> usize {
         self.now = self.now + Duration::from_millis(1);
@@ -465,6 +512,12 @@ impl Run {
             self.switch.handle_timeout(self.now, &mut self.seen);
             self.check();
         }
+        // Silence ends no waiting; the socket does.
+        for link in self.seen.waiting.keys().copied().collect::<Vec<_>>() {
+            self.switch.detach(link, &mut self.seen);
+            self.seen.forget(link);
+        }
+        self.check();
         let counters = self.switch.counters();
         assert_eq!((counters.links, counters.hosts, counters.channels, counters.parked), (0, 0, 0, 0));
         while !self.seen.over.is_empty() {

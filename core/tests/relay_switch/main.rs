@@ -6,4 +6,5 @@ mod admission;
 mod leaving;
 mod meetings;
 mod rng;
+mod waking;
 mod world;

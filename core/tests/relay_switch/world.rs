@@ -7,6 +7,7 @@ use homing_core::Instant;
 use homing_core::crypto::{Identity, Secret};
 use homing_core::hop::{
     self, Capability, Code, DATA_HEADER_LEN, DeviceLink, Frame, HostLink, Kind, MAX_CONTROL, Purpose, Violation,
+    WaitLink,
 };
 use homing_core::relay::{ChannelSlot, Config, Handled, LinkId, LinkSlot, Outbox, RouteSlot, Switch};
 use homing_core::wire::Writer;
@@ -52,6 +53,7 @@ pub(crate) struct World {
     pub(crate) net: Net,
     pub(crate) hosts: Vec<Host>,
     pub(crate) devices: Vec<Device>,
+    pub(crate) waiters: Vec<Waiter>,
 }
 
 pub(crate) struct Host {
@@ -69,6 +71,14 @@ pub(crate) struct Incoming {
     pub(crate) idx: u32,
     pub(crate) id: [u8; 16],
     pub(crate) kind: Kind,
+}
+
+/// A host that waits to be woken.
+pub(crate) struct Waiter {
+    pub(crate) id: LinkId,
+    pub(crate) link: WaitLink,
+    pub(crate) knocks: Vec<Instant>,
+    pub(crate) closed: Option<Code>,
 }
 
 pub(crate) struct Device {
@@ -136,7 +146,16 @@ impl World {
         let channels = core::iter::repeat_with(ChannelSlot::default).take(channels).collect();
         let switch = Switch::new(config, links, channels, vec![RouteSlot::default(); routes], at(0), UNIX, &mut rng);
         let net = Net::default();
-        Self { switch, rng, now: at(0), delay: Duration::ZERO, net, hosts: Vec::new(), devices: Vec::new() }
+        Self {
+            switch,
+            rng,
+            now: at(0),
+            delay: Duration::ZERO,
+            net,
+            hosts: Vec::new(),
+            devices: Vec::new(),
+            waiters: Vec::new(),
+        }
     }
 
     pub(crate) fn dial_to(&self, host: u8) -> Purpose {
@@ -168,6 +187,16 @@ impl World {
         let (incoming, heard, closed) = (Vec::new(), HashMap::new(), Vec::new());
         self.hosts.push(Host { id, link, accepts: true, dead: false, incoming, heard, closed });
         self.hosts.len() - 1
+    }
+
+    /// A host that waits to be woken, with the same keys as one of the same secret that is attached.
+    pub(crate) fn waiter(&mut self, secret: u8) -> usize {
+        let route = Identity::from_secret(&Secret::new([secret; 32]));
+        let [current, previous] = [1, 2].map(|byte| Secret::new([byte; 32]));
+        let link = WaitLink::new(RELAY, route, current, previous, None, self.now).unwrap();
+        let id = self.switch.attach_waiting(self.now, RELAY, &mut self.rng, &mut self.net).unwrap();
+        self.waiters.push(Waiter { id, link, knocks: Vec::new(), closed: None });
+        self.waiters.len() - 1
     }
 
     pub(crate) fn device(&mut self, purpose: Purpose) -> usize {
@@ -277,6 +306,11 @@ impl World {
                 said.push((device.id, out[..len].to_vec()));
             }
         }
+        for waiter in &mut self.waiters {
+            while let Some(len) = waiter.link.poll_output(&mut out) {
+                said.push((waiter.id, out[..len].to_vec()));
+            }
+        }
         let any = !said.is_empty();
         for (link, message) in said {
             self.pass(link, message).unwrap();
@@ -291,6 +325,17 @@ impl World {
                 any = true;
                 if !self.hosts[at].dead {
                     self.host_hears(at, &message);
+                }
+            }
+        }
+        for at in 0..self.waiters.len() {
+            while let Some(message) = self.leaves(self.waiters[at].id) {
+                any = true;
+                let waiter = &mut self.waiters[at];
+                match waiter.link.handle(self.now, &message).unwrap() {
+                    Some(hop::wait::Event::Knock) => waiter.knocks.push(self.now),
+                    Some(hop::wait::Event::Closed { code }) => waiter.closed = Some(code),
+                    Some(hop::wait::Event::Registered | hop::wait::Event::Draining) | None => {}
                 }
             }
         }

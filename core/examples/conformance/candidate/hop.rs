@@ -75,6 +75,7 @@ fn fields(frame: &Frame<'_>) -> (&'static str, Value) {
         Frame::Attach { channel_id, mac } => {
             ("ATTACH", json!({ "channel_id": encode(channel_id), "mac": encode(mac) }))
         }
+        Frame::Knock => ("KNOCK", json!({})),
     }
 }
 
@@ -123,6 +124,7 @@ fn write(name: &str, idx: u32, fields: &Input<'_>, w: &mut Writer<'_>) -> Result
         "PING" => write(&Frame::Ping(fields.number("number")?)),
         "PONG" => write(&Frame::Pong(fields.number("number")?)),
         "ATTACH" => write(&Frame::Attach { channel_id: fields.array("channel_id")?, mac: fields.array("mac")? }),
+        "KNOCK" => write(&Frame::Knock),
         _ => Err(Refusal::Unsupported),
     }
 }
