@@ -1,16 +1,23 @@
 //! The relay's HTTP surface: links, and two questions that anybody may ask.
 
 use core::convert::Infallible;
+use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use bytes::Bytes;
+use homing_driver::relay::events::{EVENTS_PATH, parse_base64url};
 use homing_driver::relay::{MAX_AUTHORITY, PATH, SUBPROTOCOL};
 use http_body_util::Full;
 use hyper::header::{
-    CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::{Method, Request, Response, StatusCode};
+
+use crate::hub::LinkName;
+use crate::outbox::Form;
+
+const EVENT_STREAM: &str = "text/event-stream";
 
 /// A short answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -20,6 +27,8 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 pub(crate) struct Opening {
     /// The relay's name in the endpoint's proofs.
     pub(crate) name: Box<str>,
+    /// How its messages look on the wire.
+    pub(crate) form: Form,
 }
 
 /// What the surface needs to know of the relay.
@@ -39,10 +48,16 @@ impl Surface {
             return (plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"), None);
         }
         match path {
-            PATH => match self.open(request.headers(), has_room) {
-                Ok((answer, opening)) => (answer, Some(opening)),
-                Err(refusal) => (*refusal, None),
-            },
+            PATH | EVENTS_PATH => {
+                let opened = match path {
+                    PATH => self.open(request.headers(), has_room),
+                    _ => self.wait(request.headers(), has_room),
+                };
+                match opened {
+                    Ok((answer, opening)) => (answer, Some(opening)),
+                    Err(refusal) => (*refusal, None),
+                }
+            }
             "/healthz" => (plain(StatusCode::OK, "ok\n"), None),
             "/version" => (plain(StatusCode::OK, concat!(env!("CARGO_PKG_VERSION"), "\n")), None),
             _ => (plain(StatusCode::NOT_FOUND, "this is a homing relay; there is no page here\n"), None),
@@ -72,9 +87,7 @@ impl Surface {
         };
         let name = self.name(headers)?;
         if !has_room {
-            let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, "no room for another link\n");
-            refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
-            return Err(refusal.into());
+            return Err(full());
         }
         let mut answer = Response::new(Full::default());
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -85,7 +98,31 @@ impl Surface {
         if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key)) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
-        Ok((answer, Opening { name }))
+        Ok((answer, Opening { name, form: Form::WebSocket }))
+    }
+
+    /// A link on which a host waits.
+    fn wait(&self, headers: &HeaderMap, has_room: bool) -> Result<(Answer, Opening), Box<Answer>> {
+        if !has_token(headers, &ACCEPT, EVENT_STREAM) {
+            let text = "hosts wait here; ask for text/event-stream\n";
+            return Err(plain(StatusCode::NOT_ACCEPTABLE, text).into());
+        }
+        let name = self.name(headers)?;
+        if !has_room {
+            return Err(full());
+        }
+        let mut answer = Response::new(Full::default());
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // A proxy in front is not to hold events back.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        // The stream ends with its connection.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
+            headers.insert(DATE, date);
+        }
+        Ok((answer, Opening { name, form: Form::Events }))
     }
 
     /// The name that the endpoint dialled, spelled as it is in proofs.
@@ -104,12 +141,39 @@ impl Surface {
     }
 }
 
+/// The secret name of a waiting link that a request is about.
+pub(crate) fn link_of(headers: &HeaderMap) -> Option<LinkName> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, name) = value.split_once(' ')?;
+    let name = scheme.eq_ignore_ascii_case("bearer").then(|| parse_base64url(name.trim().as_bytes()))??;
+    name.try_into().ok()
+}
+
+/// The bytes of an answer that has no body, for a connection that is a link from there on.
+pub(crate) fn head(answer: &Answer) -> Vec<u8> {
+    let status = answer.status();
+    let mut bytes = format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default());
+    for (name, value) in answer.headers() {
+        // Made from text above, all of them.
+        bytes.extend([name.as_str(), ": ", value.to_str().unwrap_or_default(), "\r\n"]);
+    }
+    bytes.push_str("\r\n");
+    bytes.into_bytes()
+}
+
+fn full() -> Box<Answer> {
+    let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, "no room for another link\n");
+    refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
+    refusal.into()
+}
+
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Answer {
+/// A short answer in words.
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Answer {
     let mut answer = Response::new(Full::from(text));
     *answer.status_mut() = status;
     answer
@@ -150,6 +214,48 @@ mod tests {
         assert_eq!(answer.headers()[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(answer.headers()[SEC_WEBSOCKET_PROTOCOL], "homing.1");
         assert_eq!(&*opening.unwrap().name, "relay.example.org");
+    }
+
+    #[test]
+    fn a_link_to_wait_on_is_a_stream_of_events() {
+        let ask = |accept: Option<&str>, host: &str, has_room| {
+            let mut request = Request::get(EVENTS_PATH).header(HOST, host);
+            if let Some(accept) = accept {
+                request = request.header(ACCEPT, accept);
+            }
+            let (answer, opening) = surface(&["relay.example.org"], true).answer(&request.body(()).unwrap(), has_room);
+            (answer, opening)
+        };
+        let (answer, opening) = ask(Some("text/event-stream"), "Relay.example.org:443", true);
+        assert_eq!(opening, Some(Opening { name: "relay.example.org".into(), form: Form::Events }));
+        let head = String::from_utf8(head(&answer)).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"), "{head}");
+        assert!(head.contains("x-accel-buffering: no\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        for (accept, host, has_room, status) in [
+            (None, "relay.example.org", true, 406),
+            (Some("text/html"), "relay.example.org", true, 406),
+            (Some("text/event-stream"), "other.example.org", true, 421),
+            (Some("text/event-stream"), "", true, 400),
+            (Some("text/event-stream"), "relay.example.org", false, 503),
+        ] {
+            let (answer, opening) = ask(accept, host, has_room);
+            assert_eq!((answer.status().as_u16(), opening), (status, None));
+        }
+    }
+
+    #[test]
+    fn a_link_is_named_in_a_header_only() {
+        let named = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            link_of(&headers)
+        };
+        assert_eq!(named("Bearer AAAAAAAAAAAAAAAAAAAAAA"), Some([0; 16]));
+        assert_eq!(named("bearer AAAAAAAAAAAAAAAAAAAAAB"), None, "bits left over");
+        for value in ["AAAAAAAAAAAAAAAAAAAAAA", "Bearer", "Bearer AAAA", "Basic AAAAAAAAAAAAAAAAAAAAAA"] {
+            assert_eq!(named(value), None, "{value}");
+        }
+        assert_eq!(link_of(&HeaderMap::new()), None);
     }
 
     #[test]

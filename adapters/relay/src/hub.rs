@@ -7,19 +7,21 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 use core::{fmt, mem};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use getrandom::SysRng;
 use homing_core::Instant;
-use homing_core::hop::{Code, DATA_HEADER_LEN, Frame, MAX_CONTROL};
+use homing_core::hop::{BEAT_TIME, Code, DATA_HEADER_LEN, Frame, MAX_CONTROL};
 use homing_core::relay::{self, ChannelSlot, Counters, Handled, LinkId, LinkSlot, RouteSlot, Switch};
 use homing_core::wire::Writer;
-use rand_core::UnwrapErr;
+use homing_driver::relay::events::{LINK_ID_LEN, emit_link};
+use rand_core::{Rng as _, UnwrapErr};
 use tokio::sync::Notify;
 
 use crate::config::{Admission, RelayConfig};
-use crate::outbox::{Outbox, Piece, Pool};
+use crate::outbox::{Ending, Form, Outbox, Piece, Pool};
 use crate::runtime::Runtime;
 
 /// First byte of a message that closes a channel.
@@ -29,11 +31,18 @@ const TICK: Duration = Duration::from_millis(20);
 /// The longest; the switch then learns the time of day.
 const LONG_TICK: Duration = Duration::from_secs(60);
 
+/// The secret name by which a host that waits speaks on its link.
+pub(crate) type LinkName = [u8; LINK_ID_LEN];
+
 /// The outbox of one link, shared by its task and the switch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outlet(Mutex<Outbox>);
 
 impl Outlet {
+    fn new(form: Form) -> Self {
+        Self(Mutex::new(Outbox::new(form)))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Outbox> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,6 +87,8 @@ type Links = Switch<Vec<LinkSlot>, Vec<ChannelSlot>, Vec<RouteSlot>>;
 #[derive(Default)]
 struct Outlets {
     slots: Vec<Option<(LinkId, Arc<Outlet>)>>,
+    /// Links on which hosts wait.
+    waiting: HashMap<LinkName, LinkId>,
     wakes: Vec<Waker>,
     pool: Pool,
 }
@@ -110,6 +121,12 @@ impl Outlets {
         if let Some(slot) = self.slots.get_mut(link.slot()).filter(|s| s.as_ref().is_some_and(|s| s.0 == link)) {
             *slot = None;
         }
+    }
+
+    /// Whether the link is there, and not about to end.
+    fn is_open(&self, link: LinkId) -> bool {
+        let seat = self.slots.get(link.slot()).and_then(Option::as_ref).filter(|(id, _)| *id == link);
+        seat.is_some_and(|(_, outlet)| outlet.lock().ending() == Ending::Open)
     }
 
     fn push(&mut self, link: LinkId, push: impl FnOnce(&mut Outbox, &mut Pool) -> Option<Waker>) {
@@ -158,8 +175,9 @@ impl Turn<'_> {
         self.state.draining
     }
 
-    /// Handles a message of a link, and forwards it where it is DATA.
-    pub(crate) fn handle(&mut self, link: LinkId, message: &mut [u8]) {
+    /// Handles a message of a link, and forwards it where it is DATA. False where it broke the rules, and the link is
+    /// over.
+    pub(crate) fn handle(&mut self, link: LinkId, message: &mut [u8]) -> bool {
         let State { switch, outlets, .. } = &mut *self.state;
         match switch.handle(self.now, link, message, &mut UnwrapErr(SysRng), outlets) {
             Ok(Handled::Done) => {}
@@ -172,8 +190,12 @@ impl Turn<'_> {
                     seen.push(len);
                 }
             }
-            Err(violation) => tracing::debug!(%violation, "link hung up"),
+            Err(violation) => {
+                tracing::debug!(%violation, "link hung up");
+                return false;
+            }
         }
+        true
     }
 }
 
@@ -210,7 +232,7 @@ impl Hub {
 
     /// A new link; `None` where there is no room, or the relay is about to stop.
     pub(crate) fn attach(&self, name: &str) -> Option<(LinkId, Arc<Outlet>)> {
-        let outlet = Arc::<Outlet>::default();
+        let outlet = Arc::new(Outlet::new(Form::WebSocket));
         let id = self.with(|state, now| {
             if state.draining {
                 return None;
@@ -223,6 +245,67 @@ impl Hub {
             Some(id)
         })?;
         Some((id, outlet))
+    }
+
+    /// The same for a link on which a host waits, with the name by which it is to speak.
+    pub(crate) fn attach_waiting(&self, name: &str) -> Option<(LinkId, Arc<Outlet>, LinkName)> {
+        let outlet = Arc::new(Outlet::new(Form::Events));
+        let mut link_name = LinkName::default();
+        UnwrapErr(SysRng).fill_bytes(&mut link_name);
+        let mut event = Vec::new();
+        emit_link(&link_name, &mut event);
+        // Before all else, and nobody waits for it yet.
+        let _ = outlet.lock().push_event(&event);
+        let id = self.with(|state, now| {
+            if state.draining {
+                return None;
+            }
+            let State { switch, outlets, .. } = state;
+            let mut first = First(&outlet);
+            let id = switch.attach_waiting(now, name, &mut UnwrapErr(SysRng), &mut first).ok()?;
+            outlets.insert(id, outlet.clone());
+            outlets.waiting.insert(link_name, id);
+            Some(id)
+        })?;
+        Some((id, outlet, link_name))
+    }
+
+    /// Ends a link on which a host waited.
+    pub(crate) fn detach_waiting(&self, link: LinkId, link_name: &LinkName) {
+        self.with(|state, _| state.outlets.waiting.remove(link_name));
+        self.detach(link);
+    }
+
+    /// Takes what a waiting host says; `None` where there is no link of this name, or the relay is about to stop. False
+    /// where it broke the rules.
+    pub(crate) fn post(&self, link_name: &LinkName, message: &mut [u8]) -> Option<bool> {
+        self.turn(true, |turn| {
+            // Its name cannot be guessed, so how long the search for it takes tells nothing.
+            let outlets = &turn.state.outlets;
+            let link = outlets.waiting.get(link_name).copied().filter(|link| outlets.is_open(*link))?;
+            if turn.is_draining() {
+                return None;
+            }
+            Some(turn.handle(link, message))
+        })
+    }
+
+    /// Says to the hosts that wait that the relay is there, each in its turn, for ever.
+    async fn beat<R: Runtime>(&self) {
+        const STEP: Duration = Duration::from_secs(1);
+        let steps = usize::try_from(BEAT_TIME.as_secs() / STEP.as_secs()).unwrap_or(1);
+        for step in (0..steps).cycle() {
+            R::sleep(STEP).await;
+            self.with(|state, _| {
+                if state.outlets.waiting.is_empty() {
+                    return;
+                }
+                let Outlets { slots, wakes, .. } = &mut state.outlets;
+                for (_, outlet) in slots.iter().skip(step).step_by(steps).flatten() {
+                    wakes.extend(outlet.lock().beat());
+                }
+            });
+        }
     }
 
     /// Ends a link on the switch's side; does nothing where it is gone.
@@ -298,8 +381,12 @@ impl Hub {
         self.with(|state, _| state.draining)
     }
 
-    /// Rings the switch's alarms, for ever.
+    /// Rings the switch's alarms, and lets waiting hosts hear of the relay, for ever.
     pub(crate) async fn keep_time<R: Runtime>(&self) {
+        tokio::join!(self.ring::<R>(), self.beat::<R>());
+    }
+
+    async fn ring<R: Runtime>(&self) {
         loop {
             let next = self.with(|state, now| {
                 let State { switch, outlets, armed, .. } = state;

@@ -19,8 +19,9 @@ use homing_core::relay::LinkId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::frame::{Decoder, Fault, Incoming};
-use crate::hub::{DRAINING, Hub, Outlet};
-use crate::outbox::{Ending, OVERFLOW, Piece};
+use crate::http::Opening;
+use crate::hub::{DRAINING, Hub, LinkName, Outlet};
+use crate::outbox::{Ending, Form, OVERFLOW, Piece};
 use crate::runtime::Runtime;
 
 /// A socket that takes no byte for so long is given up.
@@ -43,7 +44,7 @@ const READS: usize = 4;
 const REGISTER: u8 = 0x81;
 const ATTACH: u8 = 0x90;
 /// The longest message before the endpoint has said who it is.
-const FIRST_MESSAGE: usize = 512;
+pub(crate) const FIRST_MESSAGE: usize = 512;
 
 thread_local! {
     static READ_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH + MAX_MESSAGE + 16]);
@@ -69,6 +70,8 @@ struct Link<R: Runtime> {
     spoke: bool,
     /// Whether it speaks as a host.
     is_host: bool,
+    /// What its host's messages name it by, where that waits: they come on other connections.
+    waits: Option<LinkName>,
     writing: VecDeque<Piece>,
     /// Bytes of the first piece that the socket has taken.
     offset: usize,
@@ -83,9 +86,13 @@ struct Link<R: Runtime> {
     said_goodbye: bool,
 }
 
-/// Serves a link until either side ends it. `early` is what was read behind the upgrade request.
-pub(crate) async fn run<R: Runtime>(io: R::Io, early: Bytes, name: &str, hub: Arc<Hub>) {
-    let Some((id, outlet)) = hub.attach(name) else { return };
+/// Serves a link until either side ends it. `head` is the answer to its request, `early` what was read behind that.
+pub(crate) async fn run<R: Runtime>(io: R::Io, head: Vec<u8>, early: Bytes, opening: Opening, hub: Arc<Hub>) {
+    let attached = match opening.form {
+        Form::WebSocket => hub.attach(&opening.name).map(|(id, outlet)| (id, outlet, None)),
+        Form::Events => hub.attach_waiting(&opening.name).map(|(id, outlet, name)| (id, outlet, Some(name))),
+    };
+    let Some((id, outlet, waits)) = attached else { return };
     let mut link = Link::<R> {
         io,
         hub,
@@ -95,7 +102,9 @@ pub(crate) async fn run<R: Runtime>(io: R::Io, early: Bytes, name: &str, hub: Ar
         decoder: Decoder::default(),
         spoke: false,
         is_host: false,
-        writing: VecDeque::new(),
+        waits,
+        // The first message leaves with it.
+        writing: VecDeque::from([Piece { bytes: head, channel: 0, charged: 0 }]),
         offset: 0,
         unflushed: false,
         progress: Instant::now(),
@@ -116,7 +125,10 @@ pub(crate) async fn run<R: Runtime>(io: R::Io, early: Bytes, name: &str, hub: Ar
 
 impl<R: Runtime> Drop for Link<R> {
     fn drop(&mut self) {
-        self.hub.detach(self.id);
+        match &self.waits {
+            Some(name) => self.hub.detach_waiting(self.id, name),
+            None => self.hub.detach(self.id),
+        }
     }
 }
 
@@ -182,7 +194,8 @@ impl<R: Runtime> Link<R> {
                 if end == start {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                if self.leaving {
+                // A host that waits has nothing to say here.
+                if self.leaving || self.waits.is_some() {
                     continue;
                 }
                 let Some(buf) = scratch.get_mut(..end) else { break };
@@ -197,7 +210,7 @@ impl<R: Runtime> Link<R> {
     }
 
     fn hear_early(&mut self, early: &[u8]) -> Heard {
-        if early.is_empty() { Heard::More } else { self.hear(&mut early.to_vec()) }
+        if early.is_empty() || self.waits.is_some() { Heard::More } else { self.hear(&mut early.to_vec()) }
     }
 
     /// Handles every whole message in `buf` and keeps the rest.
@@ -221,7 +234,7 @@ impl<R: Runtime> Link<R> {
                             *spoke = true;
                             *is_host = matches!(message.first(), Some(&(REGISTER | ATTACH)));
                         }
-                        turn.handle(*id, message);
+                        let _ = turn.handle(*id, message);
                     }
                     Incoming::Ping(payload) => drop(outlet.lock().push_pong(payload)),
                     Incoming::Close(code) => return Ok(Some(code)),

@@ -8,6 +8,7 @@ use core::task::Waker;
 use std::collections::{HashMap, VecDeque};
 
 use homing_core::hop::MAX_MESSAGE;
+use homing_driver::relay::events;
 
 use crate::frame::{self, MAX_HEADER};
 
@@ -70,9 +71,20 @@ pub(crate) enum Ending {
     Said,
 }
 
+/// How a link's messages look on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Frames of a WebSocket.
+    #[default]
+    WebSocket,
+    /// Events of a stream, to a host that waits.
+    Events,
+}
+
 /// The queue of one link.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    form: Form,
     control: Vec<u8>,
     /// What waits on each channel.
     channels: HashMap<u32, VecDeque<Piece>>,
@@ -87,7 +99,14 @@ pub(crate) struct Outbox {
 
 impl Default for Outbox {
     fn default() -> Self {
+        Self::new(Form::WebSocket)
+    }
+}
+
+impl Outbox {
+    pub(crate) fn new(form: Form) -> Self {
         Self {
+            form,
             control: Vec::new(),
             channels: HashMap::new(),
             turns: VecDeque::new(),
@@ -96,17 +115,32 @@ impl Default for Outbox {
             waker: None,
         }
     }
-}
 
-impl Outbox {
     /// Queues a message of the switch. Returns whom to wake.
     pub(crate) fn push_control(&mut self, message: &[u8]) -> Option<Waker> {
-        self.push_urgent(|control| frame::emit_message(message, control))
+        match self.form {
+            Form::WebSocket => self.push_urgent(|control| frame::emit_message(message, control)),
+            Form::Events => self.push_urgent(|control| events::emit_frame(message, control)),
+        }
+    }
+
+    /// Queues bytes as they are, of a link of events. Returns whom to wake.
+    pub(crate) fn push_event(&mut self, event: &[u8]) -> Option<Waker> {
+        debug_assert_eq!(self.form, Form::Events);
+        self.push_urgent(|control| control.extend_from_slice(event))
     }
 
     /// Queues the answer to a WebSocket ping. Returns whom to wake.
     pub(crate) fn push_pong(&mut self, payload: &[u8]) -> Option<Waker> {
         self.push_urgent(|control| frame::emit_pong(payload, control))
+    }
+
+    /// Says that the relay is there, to a host that waits. Returns whom to wake.
+    pub(crate) fn beat(&mut self) -> Option<Waker> {
+        if self.form != Form::Events {
+            return None;
+        }
+        self.push_event(events::BEAT)
     }
 
     fn push_urgent(&mut self, emit: impl FnOnce(&mut Vec<u8>)) -> Option<Waker> {
@@ -174,9 +208,12 @@ impl Outbox {
             }
         }
         if let (true, Ending::Wanted(code)) = (self.turns.is_empty(), self.ending) {
-            let mut bytes = Vec::new();
-            frame::emit_close(code, &mut bytes);
-            out.push_back(Piece { bytes, channel: 0, charged: 0 });
+            // A stream of events just ends.
+            if self.form == Form::WebSocket {
+                let mut bytes = Vec::new();
+                frame::emit_close(code, &mut bytes);
+                out.push_back(Piece { bytes, channel: 0, charged: 0 });
+            }
             self.ending = Ending::Said;
         }
     }
@@ -239,6 +276,23 @@ mod tests {
         let order: Vec<_> = taken(&mut outbox, usize::MAX).iter().map(|(c, _)| *c).collect();
         assert_eq!(order, [0, 1, 2, 3, 1, 1]);
         assert_eq!(outbox.queued(), 0);
+    }
+
+    #[test]
+    fn a_host_that_waits_and_reads_nothing_loses_its_link_without_a_close_frame() {
+        let mut outbox = Outbox::new(Form::Events);
+        for _ in 0..10_000 {
+            outbox.push_control(&[0x8f, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+            outbox.beat();
+        }
+        assert_eq!(outbox.ending(), Ending::Wanted(OVERFLOW));
+        assert!(outbox.queued() <= MAX_CONTROL + 64);
+        let mut out = VecDeque::new();
+        outbox.take(&mut out, usize::MAX);
+        let [piece] = out.make_contiguous() else { panic!("what waited, and no more") };
+        assert!(piece.bytes.starts_with(b"event: frame\ndata: jwAAAAABAAAAAAAAAA\n\n:\n\n"));
+        assert!(piece.bytes.ends_with(b"\n\n"));
+        assert_eq!(outbox.ending(), Ending::Said);
     }
 
     #[test]

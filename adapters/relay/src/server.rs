@@ -1,28 +1,31 @@
 //! The listener: accepts connections, answers their HTTP, and turns upgrades into links.
 
 use core::fmt;
-use core::future::ready;
+use core::future::{Future as _, pending, poll_fn};
 use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::Poll;
 use core::time::Duration;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use homing_driver::relay::events::EVENTS_PATH;
 use homing_driver::relay::{ServerTls, TlsError};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::{self, OnUpgrade};
-use hyper::{Request, Response};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{RelayConfig, RelayError};
-use crate::http::{Never, Opening, Surface};
+use crate::http::{self, Answer, Never, Opening, Surface, plain};
 use crate::hub::Hub;
-use crate::link;
+use crate::link::{self, FIRST_MESSAGE};
 use crate::runtime::{Runtime, Timer, timeout};
 use crate::status::Status;
 
@@ -162,6 +165,7 @@ impl RelayHandle {
             draining: self.shared.hub.is_draining(),
             links: counters.links,
             hosts: counters.hosts,
+            waiting: counters.waiting,
             channels: counters.channels,
             parked: counters.parked,
             refused: counters.refused,
@@ -210,6 +214,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// What came of a connection that is to be a link.
 struct Upgraded<R: Runtime> {
     io: R::Io,
+    /// The answer, which the link sends itself.
+    head: Vec<u8>,
     early: Bytes,
     opening: Opening,
     /// Its place among the links.
@@ -219,11 +225,11 @@ struct Upgraded<R: Runtime> {
 async fn serve<R: Runtime>(shared: Arc<Shared>, tcp: R::Tcp, permit: OwnedSemaphorePermit) {
     // Boxed, so that a link's task does not keep the room that its beginning took.
     let upgrading = Box::pin(shared.stop.run_until_cancelled(upgrade::<R>(&shared, tcp)));
-    let Some(Some(Upgraded { io, early, opening, place })) = upgrading.await else { return };
+    let Some(Some(Upgraded { io, head, early, opening, place })) = upgrading.await else { return };
     drop(permit);
     let hub = shared.hub.clone();
     drop(shared);
-    link::run::<R>(io, early, &opening.name, hub).await;
+    link::run::<R>(io, head, early, opening, hub).await;
     drop(place);
 }
 
@@ -232,28 +238,62 @@ async fn upgrade<R: Runtime>(shared: &Shared, tcp: R::Tcp) -> Option<Upgraded<R>
     timeout::<R, _>(HTTP, speak_http::<R>(shared, io)).await?
 }
 
+/// What a request for a link came to: how the link begins, and its place.
+type Agreed = (Vec<u8>, Opening, OwnedSemaphorePermit);
+
 async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io) -> Option<Upgraded<R>> {
-    let agreed: Mutex<Option<(OnUpgrade, Opening, OwnedSemaphorePermit)>> = Mutex::new(None);
-    let service = service_fn(|mut request: Request<Incoming>| {
-        let place = shared.links.clone().try_acquire_owned();
-        let (answer, opening) = shared.surface.answer(&request, place.is_ok());
-        if let (Some(opening), Ok(place)) = (opening, place) {
-            let upgrade = upgrade::on(&mut request);
-            *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, opening, place));
-        }
-        ready(Ok::<Response<_>, Never>(answer))
-    });
-    let served = http1::Builder::new()
+    let agreed: Mutex<Option<Agreed>> = Mutex::new(None);
+    let service = service_fn(|request| Box::pin(answer(shared, request, &agreed)));
+    let mut connection = http1::Builder::new()
         .timer(Timer::<R>::new())
         .header_read_timeout(HANDSHAKE)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(io), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "connection ended before it was a link");
+        .serve_connection(TokioIo::new(io), service);
+    let taken = || agreed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    // A link takes the connection away from here, and sends the answer to its request itself: an idle one is to cost
+    // nothing of what HTTP takes.
+    let (head, opening, place) = poll_fn(|cx| {
+        let served = Pin::new(&mut connection).poll(cx);
+        match (taken(), served) {
+            (Some(agreed), _) => Poll::Ready(Some(agreed)),
+            (None, Poll::Pending) => Poll::Pending,
+            (None, Poll::Ready(served)) => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "connection ended before it was a link");
+                }
+                Poll::Ready(None)
+            }
+        }
+    })
+    .await?;
+    let parts = connection.into_parts();
+    Some(Upgraded { io: parts.io.into_inner(), head, early: parts.read_buf, opening, place })
+}
+
+/// Answers a request; does not come back where its connection is to be a link.
+async fn answer(shared: &Shared, request: Request<Incoming>, agreed: &Mutex<Option<Agreed>>) -> Result<Answer, Never> {
+    if request.method() == Method::POST && request.uri().path() == EVENTS_PATH {
+        return Ok(post(&shared.hub, request).await);
     }
-    let (upgrade, opening, place) = agreed.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-    let parts = upgrade.await.ok()?.downcast::<TokioIo<R::Io>>().ok()?;
-    Some(Upgraded { io: parts.io.into_inner(), early: parts.read_buf, opening, place })
+    let place = shared.links.clone().try_acquire_owned();
+    let (answer, opening) = shared.surface.answer(&request, place.is_ok());
+    if let (Some(opening), Ok(place)) = (opening, place) {
+        *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((http::head(&answer), opening, place));
+        return pending().await;
+    }
+    Ok(answer)
+}
+
+/// Takes what a waiting host says: one outer frame, on the link that it names.
+async fn post(hub: &Hub, request: Request<Incoming>) -> Answer {
+    let unknown = || plain(StatusCode::NOT_FOUND, "no host waits under this name\n");
+    let Some(link) = http::link_of(request.headers()) else { return unknown() };
+    let Ok(body) = Limited::new(request.into_body(), FIRST_MESSAGE).collect().await else {
+        return plain(StatusCode::BAD_REQUEST, "one message of 512 bytes at most\n");
+    };
+    match hub.post(&link, &mut body.to_bytes().to_vec()) {
+        Some(true) => plain(StatusCode::NO_CONTENT, ""),
+        Some(false) => plain(StatusCode::BAD_REQUEST, "no message that has a place here\n"),
+        None => unknown(),
+    }
 }

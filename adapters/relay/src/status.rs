@@ -19,6 +19,8 @@ pub struct Status {
     pub links: u32,
     /// Hosts that devices can reach.
     pub hosts: u32,
+    /// Hosts that wait to be woken; those that are awake count above, too.
+    pub waiting: u32,
     /// Channels between devices and hosts.
     pub channels: u32,
     /// Dials that wait for their host.

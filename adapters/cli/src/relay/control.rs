@@ -31,6 +31,7 @@ fn status(relay: &RelayHandle) -> Value {
         "draining": status.draining,
         "links": status.links,
         "hosts": status.hosts,
+        "waiting": status.waiting,
         "channels": status.channels,
         "parked": status.parked,
         "refused": status.refused,

@@ -101,6 +101,7 @@ pub(crate) async fn status(data: &Path, out: Output) -> Result<(), Failure> {
         ("about to stop", "draining"),
         ("links", "links"),
         ("hosts", "hosts"),
+        ("waiting", "waiting"),
         ("channels", "channels"),
         ("waiting dials", "parked"),
         ("refused", "refused"),

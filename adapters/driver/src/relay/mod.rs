@@ -2,6 +2,7 @@
 //! connection becomes a link, and why one could not be had.
 
 mod error;
+pub mod events;
 mod socket;
 mod tls;
 mod upgrade;

@@ -14,6 +14,11 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(3);
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT: u32 = 32 * 1024;
 
+/// How long the network may take nothing of what was sent before the connection is given up. It matters where an end has
+/// gone without a word and nothing is expected of it, as on a link on which a host waits; the others notice sooner.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNHEARD: Duration = Duration::from_secs(75);
+
 /// An address to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -57,7 +62,10 @@ pub fn prepare(tcp: &impl std::os::windows::io::AsSocket) -> io::Result<()> {
 fn prepare_socket(socket: &socket2::SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_notsent_lowat(UNSENT)?;
+    {
+        socket.set_tcp_notsent_lowat(UNSENT)?;
+        socket.set_tcp_user_timeout(Some(UNHEARD))?;
+    }
     Ok(())
 }
 

@@ -52,6 +52,20 @@ impl Running {
         Self { url, handle, tls: ClientTls::system(), stop: Some(stop), task }
     }
 
+    /// One on smol, on a thread of its own.
+    #[cfg(feature = "smol")]
+    pub async fn start_on_smol(config: RelayConfig) -> Self {
+        let relay = homing_relay::SmolRelay::bind(config).await.unwrap();
+        let url = format!("ws://localhost:{}", relay.local_addr().port()).parse().unwrap();
+        let handle = relay.handle();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let task = tokio::task::spawn_blocking(|| smol::block_on(smol::spawn(relay.run(stopped))));
+        Self { url, handle, tls: ClientTls::system(), stop: Some(stop), task }
+    }
+
     pub fn address(&self) -> (&str, u16) {
         ("127.0.0.1", self.url.port())
     }
@@ -85,13 +99,13 @@ impl Running {
     }
 }
 
-fn now() -> Instant {
+pub fn now() -> Instant {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     let start = START.get_or_init(std::time::Instant::now);
     Instant::from_micros(start.elapsed().as_micros() as u64)
 }
 
-fn in_an_hour() -> u32 {
+pub fn in_an_hour() -> u32 {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     (unix.as_secs() + 3600) as u32
 }
@@ -133,6 +147,18 @@ fn with_body(header: [u8; 5], body: &[u8]) -> Message {
     Message::binary([&header[..], body].concat())
 }
 
+/// A host's keys, as bytes.
+pub fn seed() -> [u8; 64] {
+    let mut seed = [0; 64];
+    getrandom::fill(&mut seed).unwrap();
+    seed
+}
+
+pub fn keys(seed: &[u8; 64]) -> (Identity, Secret<32>) {
+    let identity = Identity::from_secret(&Secret::new(seed[..32].try_into().unwrap()));
+    (identity, Secret::new(seed[32..].try_into().unwrap()))
+}
+
 pub struct Host {
     pub link: HostLink<16>,
     pub socket: Socket,
@@ -143,11 +169,13 @@ pub struct Host {
 impl Host {
     /// A host's link before it has said anything.
     pub async fn connect(relay: &Running, operator_key: Option<&str>) -> Self {
+        Self::connect_as(relay, &seed(), operator_key).await
+    }
+
+    /// The same of a host with these keys.
+    pub async fn connect_as(relay: &Running, seed: &[u8; 64], operator_key: Option<&str>) -> Self {
         let socket = relay.dial().await.unwrap();
-        let mut seed = [0; 64];
-        getrandom::fill(&mut seed).unwrap();
-        let identity = Identity::from_secret(&Secret::new(seed[..32].try_into().unwrap()));
-        let k_cap = Secret::<32>::new(seed[32..].try_into().unwrap());
+        let (identity, k_cap) = keys(seed);
         let route = route_id(identity.public());
         let previous = k_cap.duplicate();
         let name = relay.url.authority();
