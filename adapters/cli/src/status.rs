@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use homing_device::Profiles;
 use homing_local::clock::{rfc3339, unix_now};
 use homing_local::control::{call_at, running};
 use serde_json::{Value, json};
@@ -25,13 +26,31 @@ pub(crate) async fn status(data: &Path, out: Output) -> Result<(), Failure> {
             Err(error) => tracing::warn!(role = %live.role, %error, "a running role does not answer"),
         }
     }
+    let warnings = warnings(data);
+    for (text, _) in &warnings {
+        out.text(out.red(text))?;
+    }
     if roles.is_empty() {
         out.text(format_args!("nothing runs with {}", data.display()))?;
     }
     for role in &roles {
         show(role, out)?;
     }
-    out.json(&json!({ "roles": roles }))
+    let warnings: Vec<_> = warnings.into_iter().map(|(_, warning)| warning).collect();
+    out.json(&json!({ "roles": roles, "warnings": warnings }))
+}
+
+/// What is wrong with hosts of this device, running or not, for people and for programs.
+fn warnings(data: &Path) -> Vec<(String, Value)> {
+    // A file that cannot be read is told of by those who need it.
+    let hosts = Profiles::list(data).unwrap_or_default();
+    let warned = hosts.into_iter().filter_map(|host| Some((host.warning?, host)));
+    let told = warned.map(|(what, host)| {
+        let name = clean_line(&host.name);
+        let text = format!("host {name}: {what}; see `homing hosts log {name}`, which ends this with --accept");
+        (text, json!({ "host": host.name, "id": host.id, "warning": what, "message": what.to_string() }))
+    });
+    told.collect()
 }
 
 fn show(role: &Value, out: Output) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::DeviceError;
 use crate::lane::{Ending, Finish, Lane, profile};
+use crate::news;
 use crate::profile::Profiles;
 use crate::race::{Next, Race};
 use crate::retry::{Cause, Verdict, blames_capability, judge, phrase};
@@ -95,9 +96,11 @@ impl Keeper {
     /// Keeps calling until told to stop, or until no call can succeed.
     pub(crate) async fn keep(mut self) {
         let shared = self.shared.clone();
+        let mut news = pin!(news::follow(shared.clone(), self.data.clone()));
         let mut running = pin!(self.run());
         let why = tokio::select! {
             why = &mut running => why,
+            never = &mut news => match never {},
             () = shared.stop.notified() => {
                 if let Some(opener) = shared.opener() {
                     opener.close();

@@ -6,6 +6,7 @@
 //! | [`profile`] | what this device keeps of every host, in an encrypted file |
 //! | [`pair`](mod@pair) | becomes a device of a host |
 //! | [`tunnel`] | one call to one host, kept alive |
+//! | [`news`], [`mirror`] | what hosts tell of their devices, and the copy of it that they cannot take back |
 //! | [`tunnels`] | a tunnel per host, made on demand; their status |
 //! | [`forward`](mod@forward), [`connect`](mod@connect), [`http_proxy`] | local ends of services |
 #![forbid(unsafe_code)]
@@ -16,6 +17,8 @@ pub mod forward;
 pub mod http_proxy;
 mod keep;
 mod lane;
+pub mod mirror;
+pub mod news;
 pub mod pair;
 pub mod profile;
 mod race;
@@ -29,8 +32,10 @@ pub mod tunnels;
 pub use connect::connect;
 pub use error::DeviceError;
 pub use forward::forward;
+pub use mirror::{Alarm, Break};
+pub use news::News;
 pub use pair::{PairedHost, pair};
-pub use profile::{HostProfile, HostSummary, Profiles};
+pub use profile::{DeviceLog, HostProfile, HostSummary, Profiles};
 pub use service::Service;
 pub use status::{LinkState, LinkStatus, RelayState, RelayStatus, serve_status};
 pub use tunnel::{KEEP, OpenError, Tunnel};

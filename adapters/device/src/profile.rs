@@ -8,12 +8,14 @@ use homing_core::crypto::{Identity, PROTO, PublicKey, Secret, hash};
 use homing_core::handshake::{Exports, RouteId, Suite};
 use homing_core::hop::Capability;
 use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
+use homing_local::device_log::Entry;
 use homing_local::hex::{self, Hex};
 use homing_local::{StoreError, Vault};
 use homing_tokio::RelayUrl;
 use serde::{Deserialize, Serialize};
 
 use crate::error::DeviceError;
+use crate::mirror::{Alarm, Break, Checked, Mirror};
 
 /// The state file's name.
 pub const STATE_FILE: &str = "vault.enc";
@@ -53,6 +55,9 @@ pub struct HostProfile {
     /// One that the relay has taken before.
     previous: Option<Hex<CAPABILITY_LEN>>,
     paired_at: u64,
+    /// What the host told of its devices.
+    #[serde(default)]
+    devices: Mirror,
 }
 
 /// What may be told of a host.
@@ -68,6 +73,19 @@ pub struct HostSummary {
     pub relays: Vec<String>,
     /// When this device was paired with it, Unix seconds.
     pub paired_at: u64,
+    /// What is wrong with its log of devices, until somebody accepts that.
+    pub warning: Option<Break>,
+}
+
+/// What a host told of its devices, the oldest first.
+#[derive(Clone, Debug)]
+pub struct DeviceLog {
+    /// The host's name on this device.
+    pub host: String,
+    /// As it is now.
+    pub entries: Vec<Entry>,
+    /// What is wrong with it, until somebody accepts that.
+    pub alarm: Option<Alarm>,
 }
 
 /// What pairing gives.
@@ -141,6 +159,29 @@ impl Profiles {
         })
     }
 
+    /// What a host told of its devices.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownHost`], [`DeviceError::Ambiguous`] or [`DeviceError::Store`].
+    pub fn device_log(data: &Path, host: &str) -> Result<DeviceLog, DeviceError> {
+        Ok(Self::read(data)?.find(host)?.device_log())
+    }
+
+    /// Ends the warning that a host's log of devices is not the one that it told before; gives the log with what was
+    /// wrong.
+    ///
+    /// # Errors
+    /// [`DeviceError::UnknownHost`], [`DeviceError::Ambiguous`] or [`DeviceError::Store`].
+    pub fn accept_device_log(data: &Path, host: &str) -> Result<DeviceLog, DeviceError> {
+        Self::change(data, host, |profiles| {
+            let (id, log) = profiles.find(host).map(|profile| (profile.id.clone(), profile.device_log()))?;
+            if let Some(profile) = profiles.by_id_mut(&id) {
+                profile.devices.accept();
+            }
+            Ok(log)
+        })
+    }
+
     /// The host of this name or id, or the only one whose name or id begins so.
     ///
     /// # Errors
@@ -179,7 +220,9 @@ impl Profiles {
         let id = host_id(new.host);
         let known = self.hosts.iter().position(|profile| profile.id == id).map(|place| self.hosts.remove(place));
         let profile = HostProfile {
-            name: known.map_or_else(|| self.unique(new.name), |known| known.name),
+            name: known.as_ref().map_or_else(|| self.unique(new.name), |known| known.name.clone()),
+            // What it told before stays said.
+            devices: known.map(|known| known.devices).unwrap_or_default(),
             id,
             relay: new.relay.authority().into(),
             plain: new.relay.is_plain(),
@@ -226,6 +269,17 @@ impl Profiles {
         is_news
     }
 
+    /// Adds what a host told of its devices; gives what its user is to hear, and whether it fits what is known.
+    pub(crate) fn note_devices(&mut self, id: &str, heard: &Checked, now: u64) -> (Vec<Entry>, Option<Break>, bool) {
+        // A host that was forgotten meanwhile has nothing more to say.
+        let Some(profile) = self.by_id_mut(id) else { return (Vec::new(), None, true) };
+        let own = hex::emit(profile.device_id.0.expose());
+        let alarmed = profile.devices.alarm().is_some();
+        let (told, fits) = profile.devices.take(heard, &own, now);
+        let alarm = profile.devices.alarm().filter(|_| !alarmed);
+        (told, alarm.map(|alarm| alarm.what), fits)
+    }
+
     fn change<R>(
         data: &Path,
         host: &str,
@@ -270,6 +324,19 @@ impl HostProfile {
             relay: self.paired_through(),
             relays: relays.unwrap_or_else(|_| vec![self.paired_through()]),
             paired_at: self.paired_at,
+            warning: self.devices.alarm().map(|alarm| alarm.what),
+        }
+    }
+
+    pub(crate) const fn mirror(&self) -> &Mirror {
+        &self.devices
+    }
+
+    fn device_log(&self) -> DeviceLog {
+        DeviceLog {
+            host: self.name.clone(),
+            entries: self.devices.entries().collect(),
+            alarm: self.devices.alarm().cloned(),
         }
     }
 

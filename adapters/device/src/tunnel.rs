@@ -10,11 +10,12 @@ use homing_driver::device::Opener;
 use homing_local::clock::unix_now;
 use homing_tokio::{ClientTls, RelayUrl, TunnelStream};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::DeviceError;
 use crate::keep::Keeper;
+use crate::news::News;
 use crate::profile::{HostSummary, Profiles};
 use crate::service::{self, Service};
 use crate::status::{LinkState, LinkStatus, RelayState, RelayStatus};
@@ -69,6 +70,8 @@ pub(crate) struct Shared {
     /// Somebody asks for the host while the task waits.
     pub(crate) asked_for: Notify,
     pub(crate) stop: Notify,
+    /// Who wants to hear what the host tells.
+    pub(crate) news: broadcast::Sender<News>,
 }
 
 /// What the call is doing.
@@ -137,6 +140,11 @@ impl Shared {
         });
     }
 
+    /// Tells whoever listens.
+    pub(crate) fn tell(&self, news: News) {
+        let _ = self.news.send(news); // nobody has to listen
+    }
+
     pub(crate) fn opener(&self) -> Option<Opener> {
         match &self.view.borrow().phase {
             Phase::Connected(opener) => Some(opener.clone()),
@@ -153,10 +161,16 @@ impl Tunnel {
     /// host cannot be reached is none: streams wait for it.
     pub fn start(data: &Path, host: &str, tls: Arc<ClientTls>) -> Result<Self, DeviceError> {
         let summary = Profiles::read(data)?.find(host)?.summary();
-        Ok(Self::to(data, summary, tls, KEEP))
+        Ok(Self::to(data, summary, tls, KEEP, broadcast::Sender::new(1)))
     }
 
-    pub(crate) fn to(data: &Path, host: HostSummary, tls: Arc<ClientTls>, keep: Duration) -> Self {
+    pub(crate) fn to(
+        data: &Path,
+        host: HostSummary,
+        tls: Arc<ClientTls>,
+        keep: Duration,
+        news: broadcast::Sender<News>,
+    ) -> Self {
         let (view, _) = watch::channel(View {
             phase: Phase::Connecting,
             since: unix_now(),
@@ -164,7 +178,7 @@ impl Tunnel {
             relays: Vec::new(),
             relay: host.relay.clone(),
         });
-        let shared = Arc::new(Shared { view, host, asked_for: Notify::new(), stop: Notify::new() });
+        let shared = Arc::new(Shared { view, host, asked_for: Notify::new(), stop: Notify::new(), news });
         tokio::spawn(Keeper::new(shared.clone(), data, tls, keep).keep());
         Self(Arc::new(Held(shared)))
     }

@@ -9,12 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use homing_tokio::{ClientTls, TunnelStream};
 use tokio::net::TcpListener;
+use tokio::sync::broadcast;
 
 use crate::error::DeviceError;
 use crate::http_proxy;
+use crate::news::News;
 use crate::profile::{HostSummary, Profiles};
 use crate::status::LinkStatus;
 use crate::tunnel::{KEEP, OpenError, Tunnel};
+
+/// News that may wait to be heard.
+const NEWS: usize = 256;
 
 /// The tunnels of one process, by host.
 #[derive(Debug)]
@@ -22,6 +27,7 @@ pub struct Tunnels {
     data: PathBuf,
     tls: Arc<ClientTls>,
     keep: Duration,
+    news: broadcast::Sender<News>,
     held: Mutex<HashMap<String, Tunnel>>,
 }
 
@@ -29,7 +35,8 @@ impl Tunnels {
     /// None yet, for the device whose data is in `data`.
     #[must_use]
     pub fn new(data: &Path, tls: ClientTls) -> Self {
-        Self { data: data.to_path_buf(), tls: Arc::new(tls), keep: KEEP, held: Mutex::default() }
+        let news = broadcast::Sender::new(NEWS);
+        Self { data: data.to_path_buf(), tls: Arc::new(tls), keep: KEEP, news, held: Mutex::default() }
     }
 
     /// Lets streams wait so long for a connection that was lost.
@@ -57,6 +64,12 @@ impl Tunnels {
         links
     }
 
+    /// What hosts tell from now on. Whoever is too slow misses some.
+    #[must_use]
+    pub fn news(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
     /// Ends every call after telling the hosts.
     pub async fn close(&self) {
         let tunnels: Vec<_> = self.lock().drain().map(|(_, tunnel)| tunnel).collect();
@@ -71,7 +84,7 @@ impl Tunnels {
             // A host that was renamed keeps its call; a name in a status is worth no reconnection.
             Some(tunnel) if !tunnel.is_over() => tunnel.clone(),
             _ => {
-                let tunnel = Tunnel::to(&self.data, host.clone(), self.tls.clone(), self.keep);
+                let tunnel = Tunnel::to(&self.data, host.clone(), self.tls.clone(), self.keep, self.news.clone());
                 held.insert(host.id, tunnel.clone());
                 tunnel
             }

@@ -15,10 +15,11 @@ use homing_local::clock::unix_now;
 use homing_local::hex;
 use homing_tokio::{TokioClock, TunnelStream};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use crate::dialog::{Candidate, take_in};
 use crate::grant::lease::{Lease, Leased};
+use crate::news;
 use crate::service::{self, Caller, Service};
 use crate::shared::Shared;
 
@@ -176,11 +177,7 @@ impl LinkGate {
 async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
     let Ok(Ok(name)) = tokio::time::timeout(NAMING_TIME, read_name(&mut stream)).await else { return };
     if name.is_empty() {
-        let text = offer(&shared, &caller.device_id).to_string();
-        if stream.write_all(text.as_bytes()).await.is_ok() {
-            let _ = stream.shutdown().await;
-        }
-        return;
+        return news::answer(&shared, &caller, stream).await;
     }
     let Some(service) = shared.services().find(&name).cloned() else { return stream.abort(reset::UNKNOWN_SERVICE) };
     let lease = Lease::new(shared.clone(), caller.device_id.clone(), name.clone());
@@ -204,7 +201,7 @@ async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
 }
 
 /// What a device can reach, and where else the host is.
-fn offer(shared: &Shared, device: &str) -> Value {
+pub(crate) fn offer(shared: &Shared, device: &str) -> Value {
     let grant = shared.lock().device(device).and_then(|device| device.grant.clone());
     let now = unix_now();
     let shown =

@@ -6,6 +6,7 @@ use homing_core::channel::token_hash;
 use homing_core::crypto::{Identity, PublicKey, Secret};
 use homing_core::handshake::Suite;
 use homing_local::clock::unix_now;
+use homing_local::device_log::Log;
 use homing_local::hex::{self, Hex};
 use homing_local::{StoreError, Vault};
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{AuditError, AuditFiles, Writer};
 use crate::grant::{self, Grant};
+use crate::roster;
 use crate::settings::token::{self, ApiToken};
 use crate::settings::{NewToken, Scope};
 
@@ -47,6 +49,9 @@ pub struct State {
     /// Tokens of the settings API.
     #[serde(default)]
     pub(crate) tokens: Vec<ApiToken>,
+    /// What happened to its devices.
+    #[serde(default)]
+    pub(crate) log: Log,
     /// Its devices.
     pub devices: Vec<Device>,
 }
@@ -170,6 +175,7 @@ impl State {
             audit_key: Some(Hex(Secret::random(&mut rng))),
             relays: Vec::new(),
             tokens: Vec::new(),
+            log: Log::default(),
             devices: Vec::new(),
         }
     }
@@ -253,6 +259,19 @@ impl State {
         }
     }
 
+    /// Lets `change` work, and notes in the log what it did to devices. Every change of what is on disk goes through here.
+    pub(crate) fn noting<R>(&mut self, change: impl FnOnce(&mut Self) -> R) -> R {
+        let before = roster::of(&self.devices);
+        let result = change(self);
+        roster::note(&mut self.log, &before, &roster::of(&self.devices), unix_now());
+        result
+    }
+
+    /// Whether the state is one of an earlier version, without a log of the devices that it has.
+    fn lacks_log(&self) -> bool {
+        self.log.head().seq == 0 && !self.devices.is_empty()
+    }
+
     /// Forgets devices that never confirmed their pairing.
     pub(crate) fn tidy(&mut self) {
         let now = unix_now();
@@ -295,17 +314,20 @@ pub(crate) fn check_name(name: &str) -> Result<&str, DeviceError> {
 /// [`StoreError`], with the file left as it is.
 pub fn open_or_create(data: &Path, name: &str) -> Result<(Vault<State>, State), StoreError> {
     let (vault, state) = Vault::open_or_create(data, STATE_FILE, KEY_FILE, || State::fresh(name))?;
-    with_audit_key(vault, state)
+    complete(vault, state)
 }
 
-/// States of earlier versions have none.
-fn with_audit_key(mut vault: Vault<State>, mut state: State) -> Result<(Vault<State>, State), StoreError> {
-    if state.audit_key.is_none() {
+/// Adds what states of earlier versions lack.
+fn complete(mut vault: Vault<State>, mut state: State) -> Result<(Vault<State>, State), StoreError> {
+    if state.audit_key.is_none() || state.lacks_log() {
         let key = || Hex(Secret::random(&mut crate::random()));
-        let ((), with_key) = vault.update(|state| {
+        let ((), completed) = vault.update(|state| {
             state.audit_key.get_or_insert_with(key);
+            if state.lacks_log() {
+                roster::note(&mut state.log, &[], &roster::of(&state.devices), unix_now());
+            }
         })?;
-        state = with_key;
+        state = completed;
     }
     Ok((vault, state))
 }
@@ -321,7 +343,7 @@ pub fn audit_files(data: &Path) -> Result<AuditFiles, DeviceError> {
 
 fn open(data: &Path) -> Result<(Vault<State>, State), DeviceError> {
     let (vault, state) = Vault::open(data, STATE_FILE, KEY_FILE)?.ok_or(DeviceError::NoHost)?;
-    Ok(with_audit_key(vault, state)?)
+    Ok(complete(vault, state)?)
 }
 
 /// Changes a host that is not running, and notes it in its audit trail.
@@ -333,7 +355,7 @@ fn change<R>(
     let (mut vault, state) = open(data)?;
     // First: what cannot be noted is not done.
     let mut trail = Writer::open(state.audit_files(data))?;
-    let ((result, said), _) = vault.try_update(change)?;
+    let ((result, said), _) = vault.try_update(|state| state.noting(change))?;
     trail.append(unix_now(), event, &said)?;
     trail.seal()?;
     Ok(result)

@@ -112,6 +112,8 @@ pub(crate) struct Shared {
     pub(crate) trail: Trail,
     /// What devices are doing right now.
     pub(crate) running: Running,
+    /// Changes where devices have something to hear: the number of the log's last entry.
+    pub(crate) news: watch::Sender<u64>,
     /// Pairings are taken in one after the other.
     pub(crate) pairing: tokio::sync::Mutex<()>,
     vault: Mutex<Vault<State>>,
@@ -175,6 +177,7 @@ impl Shared {
             keep: config.keep,
             trail,
             running: Running::default(),
+            news: watch::Sender::new(state.log.head().seq),
             pairing: tokio::sync::Mutex::new(()),
             vault: Mutex::new(vault),
             inner: Mutex::new(Inner {
@@ -219,13 +222,18 @@ impl Shared {
         let mut vault = self.vault.lock().unwrap_or_else(PoisonError::into_inner);
         let (result, mut state) = vault.update(|state| {
             state.learn(&self.lock().state);
-            state.tidy();
-            change(state)
+            state.noting(|state| {
+                state.tidy();
+                change(state)
+            })
         })?;
         let mut inner = self.lock();
         // Once more: sessions began and ended while the disk was busy.
         state.learn(&inner.state);
         inner.state = state;
+        let last = inner.state.log.head().seq;
+        // Told only once it is on the disk: what was told is never taken back.
+        self.news.send_if_modified(|known| core::mem::replace(known, last) != last);
         Ok(result)
     }
 

@@ -9,6 +9,7 @@
 //! | [`keys`] | the key of that file: from a file, locked or not, or from systemd |
 //! | [`role_lock`] | one process per role and data directory |
 //! | [`control`] | the socket by which commands reach a running role |
+//! | [`device_log`] | what happened to a host's devices, chained by hashes |
 //! | [`clock`] | the time of day, as numbers and text |
 //!
 //! Unix only: files have modes, sockets have paths.
@@ -17,6 +18,7 @@
 pub mod clock;
 pub mod control;
 pub mod data_dir;
+pub mod device_log;
 pub mod file;
 pub mod hex;
 pub mod keys;

@@ -25,6 +25,17 @@ pub(crate) enum HostsCommand {
         /// The new name
         name: String,
     },
+    /// What happened to one's devices, as it told this machine: who was added, renamed, removed
+    #[command(after_help = "\
+The host's log is chained by hashes and copied here as it grows, so a host whose state was put back to an older copy, or\n\
+changed, is noticed: `homing status` and this command then warn until --accept says that you know why.")]
+    Log {
+        /// Its name or id
+        host: String,
+        /// End the warning that the log is not the one that was told before
+        #[arg(long)]
+        accept: bool,
+    },
     /// Forget one: its key, its token and its name
     Forget {
         /// Its name or id

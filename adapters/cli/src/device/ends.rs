@@ -10,6 +10,7 @@ use homing_tokio::ClientTls;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::news;
 use crate::args::{ForwardArgs, ProxyArgs, ServiceArgs};
 use crate::config::{Config, settings};
 use crate::failure::Failure;
@@ -29,7 +30,7 @@ pub(crate) async fn forward(args: ForwardArgs, data: &Path, out: Output) -> Resu
         format_args!("{} is {}/{} now; Ctrl-C ends it", out.bold(address), host, clean_line(service)),
     )?;
     let over = tunnel.clone();
-    let served = serve(data, &tunnels, async {
+    let served = serve(data, &tunnels, out, async {
         tokio::select! {
             never = homing_device::forward(tunnel, service, listener) => match never {},
             () = stop => Ok(()),
@@ -54,7 +55,7 @@ pub(crate) async fn proxy(args: ProxyArgs, data: &Path, out: Output) -> Result<(
             out.bold(address)
         ),
     )?;
-    let served = serve(data, &tunnels, async {
+    let served = serve(data, &tunnels, out, async {
         tokio::select! {
             ended = homing_device::proxy(tunnels.clone(), listener) => match ended? {},
             () = stop => Ok(()),
@@ -98,10 +99,12 @@ async fn listen(address: SocketAddr, out: Output) -> Result<(TcpListener, Socket
 async fn serve(
     data: &Path,
     tunnels: &Arc<Tunnels>,
+    out: Output,
     end: impl Future<Output = Result<(), Failure>>,
 ) -> Result<(), Failure> {
     let ended = tokio::select! {
         ended = end => ended,
+        failed = news::show(tunnels.news(), out) => Err(failed),
         told = homing_device::serve_status(data, tunnels.clone()) => match told {
             Ok(never) => match never {},
             Err(error) => Err(error.into()),

@@ -1,6 +1,8 @@
 //! What a machine does as a device of hosts: pairing, its list of hosts, local ends of services.
 
 mod ends;
+mod log;
+mod news;
 mod pair;
 
 use std::path::Path;
@@ -27,6 +29,7 @@ pub(crate) fn hosts(command: HostsCommand, data: &Path, out: Output) -> Result<(
                 format_args!("{} is called {} now", clean_line(&host), clean_line(&renamed.name)),
             )
         }
+        HostsCommand::Log { host, accept } => log::log(&host, accept, data, out),
         HostsCommand::Forget { host } => {
             let gone = Profiles::forget(data, &host)?;
             let text = format!(
@@ -41,7 +44,7 @@ pub(crate) fn hosts(command: HostsCommand, data: &Path, out: Output) -> Result<(
 fn list(data: &Path, out: Output) -> Result<(), Failure> {
     let hosts = Profiles::list(data)?;
     let json = hosts.iter().map(
-        |host| json!({ "id": host.id, "name": host.name, "relay": host.relay, "relays": host.relays, "paired_at": rfc3339(host.paired_at) }),
+        |host| json!({ "id": host.id, "name": host.name, "relay": host.relay, "relays": host.relays, "paired_at": rfc3339(host.paired_at), "warning": host.warning }),
     );
     out.json(&json.collect())?;
     if hosts.is_empty() {

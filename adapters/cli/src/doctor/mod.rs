@@ -145,6 +145,11 @@ fn relays(data: &Path, host: Option<&str>) -> (Vec<(RelayUrl, Vec<String>)>, Vec
             for known in
                 hosts.into_iter().filter(|known| host.is_none_or(|host| known.name == host || known.id == host))
             {
+                if let Some(what) = known.warning {
+                    let name = clean_line(&known.name);
+                    let advice = format!("see `homing hosts log {name}`; with --accept it ends this warning");
+                    findings.push(Finding::warn("device log", format!("host {name}: {what}"), advice));
+                }
                 for relay in known.relays {
                     relays.entry(relay).or_default().push(format!("host {}", clean_line(&known.name)));
                 }
