@@ -104,6 +104,16 @@ pub(crate) fn check_dir(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Where systemd lays what it hands to this service, and to nobody else.
+pub(crate) fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+/// Whether systemd handed this over. It lets the service's user in by an ACL, whose mask shows as the mode of the group.
+fn is_credential(path: &Path) -> bool {
+    credentials().is_some_and(|dir| path.parent() == Some(&dir))
+}
+
 /// The whole file, wiped on drop; `None` where there is none.
 ///
 /// # Errors
@@ -120,7 +130,8 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
     if !meta.is_file() {
         return Err(FileError::NotAFile { path: path.to_path_buf() });
     }
-    if meta.mode() & 0o077 != 0 {
+    let others = if is_credential(path) { 0o037 } else { 0o077 };
+    if meta.mode() & others != 0 {
         return Err(FileError::TooOpen { path: path.to_path_buf(), mode: meta.mode() & 0o777 });
     }
     let too_large = || FileError::TooLarge { path: path.to_path_buf() };

@@ -19,7 +19,6 @@ use crate::store::StoreError;
 
 /// Names the file with the passphrase.
 pub const PASSPHRASE_FILE: &str = "HOMING_PASSPHRASE_FILE";
-const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
 const MAGIC: &[u8; 8] = b"HMNKEY\0\x01";
 const HEADER_LEN: usize = 8 + 12 + 16 + 24;
@@ -92,8 +91,7 @@ fn passphrase() -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
 }
 
 fn credential(path: &Path) -> Option<PathBuf> {
-    let dir = std::env::var_os(CREDENTIALS).filter(|dir| !dir.is_empty())?;
-    Some(Path::new(&dir).join(path.file_name()?))
+    Some(file::credentials()?.join(path.file_name()?))
 }
 
 fn plain(path: &Path, bytes: &[u8]) -> Result<Secret<32>, StoreError> {

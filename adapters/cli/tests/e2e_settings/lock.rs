@@ -64,7 +64,14 @@ async fn a_host_needs_its_passphrase_and_nothing_is_lost() {
     // A key that the service manager hands over need not be on the disk.
     let credentials = dir.join("credentials");
     std::fs::create_dir(&credentials).unwrap();
-    std::fs::rename(data.join("relay.key"), credentials.join("relay.key")).unwrap();
+    let given = credentials.join("relay.key");
+    std::fs::rename(data.join("relay.key"), &given).unwrap();
+    std::fs::set_permissions(&given, std::fs::Permissions::from_mode(0o444)).unwrap();
+    let refused = start("CREDENTIALS_DIRECTORY", &credentials);
+    refused.logged("other users can get at").await;
+    assert_eq!(refused.ended().await, 1);
+    // As systemd lays it there for a service with a user of its own.
+    std::fs::set_permissions(&given, std::fs::Permissions::from_mode(0o440)).unwrap();
     let host = start("CREDENTIALS_DIRECTORY", &credentials);
     host.logged("reachable through relay").await;
     let forward = device.forward("web").await;
