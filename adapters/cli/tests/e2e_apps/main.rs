@@ -2,6 +2,7 @@
 //! its users have.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod copyparty;
 mod feed;
 mod install;
 mod jupyter;
