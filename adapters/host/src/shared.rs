@@ -314,6 +314,7 @@ impl Shared {
     pub(crate) fn reload(&self, exposed: Vec<Exposed>, relays: Vec<RelayUrl>) -> Result<(), ExposeError> {
         let services = Arc::new(Services::with_own(exposed, &self.own)?);
         let names: Vec<_> = services.iter().map(|service| service.name().to_owned()).collect();
+        services.replace(&self.services());
         *self.services.write().unwrap_or_else(PoisonError::into_inner) = services;
         if !relays.is_empty() {
             self.move_to(relays);

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use homing_core::handshake::Suite;
 use homing_device::Tunnel;
-use homing_host::service::{Exposed, Target};
+use homing_host::service::{Exposed, Options, Target};
 use homing_host::{Host, HostConfig, HostHandle, PairOptions};
 use homing_relay::{Admission, Relay, RelayConfig};
 use homing_tokio::{ClientTls, RelayUrl};
@@ -106,7 +106,7 @@ async fn start_host(
         relays_later: false,
         relays_fixed_by: None,
         settings: None,
-        exposed: vec![Exposed { name: SERVICE.to_owned(), target: target.clone() }],
+        exposed: vec![Exposed { name: SERVICE.to_owned(), target: target.clone(), options: Options::default() }],
         relay_key: None,
         tls: ClientTls::system(),
         suite: Suite::Hybrid,

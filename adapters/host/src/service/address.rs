@@ -67,7 +67,7 @@ pub(super) fn fit(host: &str, all: Vec<SocketAddr>) -> io::Result<Result<Vec<Soc
     }
 }
 
-fn is_localhost(name: &str) -> bool {
+pub(super) fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }

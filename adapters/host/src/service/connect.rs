@@ -48,13 +48,14 @@ impl Connector {
         if !matches!(exposed.target, Target::Https { .. }) {
             return Ok(Self { tls: None, names: Names::System });
         }
+        let wrong = |error: rustls::Error| ExposeError::Tls(error.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(BuilderVerifierExt::with_platform_verifier)
-            .map_err(|e| ExposeError::Tls(e.to_string()))?
-            .with_no_client_auth();
-        Ok(Self::with_tls(exposed, Arc::new(config)))
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = match &exposed.options.ca {
+            Some(ca) => config.map_err(wrong)?.with_root_certificates(ca.roots().map_err(wrong)?),
+            None => config.and_then(BuilderVerifierExt::with_platform_verifier).map_err(wrong)?,
+        };
+        Ok(Self::with_tls(exposed, Arc::new(config.with_no_client_auth())))
     }
 
     pub(super) fn with_tls(exposed: &Exposed, config: Arc<ClientConfig>) -> Self {
@@ -75,6 +76,7 @@ pub(super) enum Transport {
 enum NotDialled {
     Io(io::Error),
     Forbidden(IpAddr, Forbidden),
+    Tls(rustls::Error),
 }
 
 impl From<io::Error> for NotDialled {
@@ -86,11 +88,12 @@ impl From<io::Error> for NotDialled {
 /// Connects to a service, waiting for at most 10 seconds.
 pub(super) async fn connect(service: &Remote) -> Result<Transport, ServiceError> {
     let name = || service.exposed.name.clone();
-    match tokio::time::timeout(CONNECT_TIMEOUT, service.connector.dial(&service.exposed.target)).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, service.connector.dial(&service.exposed)).await {
         Ok(Ok(transport)) => Ok(transport),
         Ok(Err(NotDialled::Forbidden(address, why))) => {
             Err(ServiceError::Forbidden { service: name(), address, source: why })
         }
+        Ok(Err(NotDialled::Tls(source))) => Err(ServiceError::Tls { service: name(), source }),
         Ok(Err(NotDialled::Io(source))) if source.kind() == io::ErrorKind::TimedOut => {
             Err(ServiceError::TimedOut { service: name() })
         }
@@ -100,16 +103,19 @@ pub(super) async fn connect(service: &Remote) -> Result<Transport, ServiceError>
 }
 
 impl Connector {
-    async fn dial(&self, target: &Target) -> Result<Transport, NotDialled> {
-        Ok(match target {
+    async fn dial(&self, exposed: &Exposed) -> Result<Transport, NotDialled> {
+        Ok(match &exposed.target {
             Target::Http { host, port } | Target::Tcp { host, port } => {
                 Transport::Tcp(self.dial_tcp(host, *port).await?)
             }
             Target::Https { host, port } => {
                 let tls = self.tls.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
-                let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                let name = match &exposed.options.server_name {
+                    Some(name) => name.clone(),
+                    None => ServerName::try_from(host.clone()).map_err(io::Error::other)?,
+                };
                 let tcp = self.dial_tcp(host, *port).await?;
-                Transport::Tls(Box::new(tls.connect(name, tcp).await?))
+                Transport::Tls(Box::new(tls.connect(name, tcp).await.map_err(not_agreed)?))
             }
             Target::Unix { path } | Target::HttpUnix { path } => Transport::Unix(UnixStream::connect(path).await?),
         })
@@ -122,6 +128,14 @@ impl Connector {
         let tcp = TcpStream::connect(addresses.as_slice()).await?;
         tcp.set_nodelay(true)?;
         Ok(tcp)
+    }
+}
+
+/// What TLS itself says, where it is the reason.
+fn not_agreed(error: io::Error) -> NotDialled {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(tls) => NotDialled::Tls(tls.clone()),
+        None => NotDialled::Io(error),
     }
 }
 
@@ -179,7 +193,8 @@ mod tests {
     fn remote(url: &str, answer: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static) -> Remote {
         let exposed: Exposed = format!("web={url}").parse().unwrap();
         let connector = Connector { tls: None, names: Names::Fixed(Arc::new(answer)) };
-        Remote { exposed, connector, pool: Arc::default() }
+        let pool = Pool::new(&exposed.options);
+        Remote { exposed, connector, pool }
     }
 
     #[tokio::test]

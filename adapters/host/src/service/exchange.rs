@@ -14,6 +14,8 @@ pub(super) struct Exchange(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     upstream: Option<Upstream>,
+    /// Where it came from.
+    pool: Option<Arc<Pool>>,
     answered: bool,
     upgrade: Option<Upgrade>,
 }
@@ -30,9 +32,10 @@ impl Exchange {
     }
 
     /// A request was handed to this connection: it has to be driven.
-    pub(super) fn begin(&self, upstream: Upstream) {
+    pub(super) fn begin(&self, upstream: Upstream, pool: &Arc<Pool>) {
         let mut state = self.lock();
         state.upstream = Some(upstream);
+        state.pool = Some(pool.clone());
         state.answered = false;
     }
 
@@ -58,14 +61,18 @@ impl Exchange {
     }
 
     /// Moves bytes between the service and this exchange, and returns an idle connection to the pool.
-    pub(super) fn drive(&self, cx: &mut Context<'_>, pool: &Arc<Pool>) {
-        let mut state = self.lock();
+    pub(super) fn drive(&self, cx: &mut Context<'_>) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let answered = state.answered;
         let Some(upstream) = &mut state.upstream else { return };
         // An error has reached the request or the body by itself.
         if upstream.drive(cx).is_err() || (answered && upstream.is_over()) {
             state.upstream = None;
-        } else if answered && let Some(upstream) = state.upstream.take_if(|upstream| upstream.is_idle()) {
+        } else if answered
+            && let Some(upstream) = state.upstream.take_if(|upstream| upstream.is_idle())
+            && let Some(pool) = &state.pool
+        {
             pool.put(upstream);
         }
     }

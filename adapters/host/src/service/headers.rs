@@ -4,10 +4,11 @@ use core::fmt::Write as _;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::Caller;
+use super::{Caller, Credential};
 
 const HOMING_DEVICE: HeaderName = HeaderName::from_static("homing-device");
 const HOMING_DEVICE_NAME: HeaderName = HeaderName::from_static("homing-device-name");
@@ -70,15 +71,19 @@ pub(super) fn clean_request(
     must_have_host: bool,
     identity: &Identity,
     authority: &HeaderValue,
+    credential: Option<&Credential>,
 ) -> Result<(), Unfit> {
     let chunked = is_chunked(headers)?;
     let host = original_host(headers, must_have_host)?;
     let trailers = names(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
+    let stops = |name: &str| {
+        stops_at_the_host(name) || credential.is_some_and(|credential| same(name, credential.header().as_str()))
+    };
     // A trailer is sent only when announced, so an identity that is not announced cannot be forged in one.
-    if names(headers, &TRAILER).any(|name| stops_at_the_host(&name.to_ascii_lowercase())) {
+    if names(headers, &TRAILER).any(|name| stops(&name.to_ascii_lowercase())) {
         headers.remove(TRAILER);
     }
-    strip(headers, stops_at_the_host);
+    strip(headers, stops);
     headers.remove(EXPECT); // answered by the server here as soon as the body is wanted
     if chunked {
         // Said outright, or a GET would lose its body.
@@ -93,6 +98,9 @@ pub(super) fn clean_request(
     }
     headers.insert(HOST, authority.clone());
     identity.set(headers, host);
+    if let Some(credential) = credential {
+        headers.insert(credential.header(), credential.value().clone());
+    }
     Ok(())
 }
 
@@ -156,7 +164,7 @@ fn names<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
 }
 
 /// Removes what `stops` and what `Connection` names. The length stays: it frames the body, whatever a peer claims.
-fn strip(headers: &mut HeaderMap, stops: fn(&str) -> bool) {
+fn strip(headers: &mut HeaderMap, stops: impl Fn(&str) -> bool) {
     let mut doomed: Vec<HeaderName> = headers.keys().filter(|name| stops(name.as_str())).cloned().collect();
     doomed.extend(
         names(headers, &CONNECTION)
@@ -185,10 +193,24 @@ fn is_claim(name: &str) -> bool {
     if !name.starts_with(['h', 'x', 'f', 't']) {
         return false;
     }
-    let same =
-        |name: &str, other: &str| name.bytes().zip(other.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'));
-    PREFIXES.iter().any(|prefix| name.len() >= prefix.len() && same(name, prefix))
-        || WHOLE.iter().any(|whole| name.len() == whole.len() && same(name, whole))
+    PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|head| same(head, prefix)))
+        || WHOLE.iter().any(|whole| same(name, whole))
+}
+
+/// Whether two names in lower case are one to a gateway that takes `_` for `-`.
+fn same(name: &str, other: &str) -> bool {
+    let plain = |b: u8| if b == b'_' { b'-' } else { b };
+    name.len() == other.len() && name.bytes().map(plain).eq(other.bytes().map(plain))
+}
+
+/// Whether a header frames messages, or is set by the host itself.
+pub(super) fn is_ours_or_framing(name: &HeaderName) -> bool {
+    const FRAMING: [HeaderName; 4] = [HOST, EXPECT, TRAILER, CONTENT_LENGTH];
+    const OURS: [HeaderName; 5] = [FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REAL_IP];
+    is_hop_by_hop(name.as_str())
+        || FRAMING.contains(name)
+        || OURS.iter().any(|ours| same(name.as_str(), ours.as_str()))
+        || name.as_str().get(..7).is_some_and(|head| same(head, "homing-"))
 }
 
 /// An IPv6 address that stands for a device, so that services can tell devices apart by address.

@@ -49,9 +49,7 @@ where
         let mut server = pin!(builder.serve_connection(TokioIo::new(stream), answer).with_upgrades());
         let served = poll_fn(|cx| {
             let server = server.as_mut().poll(cx);
-            if let Place::Remote(remote) = &service.place {
-                exchange.drive(cx, &remote.pool);
-            }
+            exchange.drive(cx);
             server
         });
         match served.await {
@@ -119,12 +117,16 @@ where
     }
 
     async fn pass(&self, mut request: Request<Incoming>) -> Result<Response<Answer>, Failed> {
+        // The configuration may have changed since the stream began.
+        let service = self.service.now().filter(|service| !service.is_raw()).ok_or_else(|| {
+            refusal(StatusCode::NOT_FOUND, format!("service {} is not exposed here any more", self.service.name()))
+        })?;
         let protocol = if request.version() == Version::HTTP_11 { wanted_upgrade(request.headers()) } else { None };
-        match &self.service.place {
+        match &service.place {
             Place::InProcess(app) => Ok(self.call(app, request, protocol).await?),
             Place::Remote(remote) => {
                 let device = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
-                self.prepare(&mut request, protocol)?;
+                self.prepare(&mut request, service, protocol)?;
                 let answer = self.send(remote, request).await?;
                 Ok(self.receive(answer, device)?)
             }
@@ -139,7 +141,7 @@ where
         protocol: Option<HeaderValue>,
     ) -> Result<Response<Answer>, Refusal> {
         let may_switch = protocol.is_some();
-        self.prepare(&mut request, protocol)?;
+        self.prepare(&mut request, self.service, protocol)?;
         if !may_switch {
             request.extensions_mut().remove::<OnUpgrade>();
         }
@@ -155,10 +157,19 @@ where
         Ok(answer.map(Answer::App))
     }
 
-    fn prepare(&self, request: &mut Request<Incoming>, protocol: Option<HeaderValue>) -> Result<(), Refusal> {
+    fn prepare(
+        &self,
+        request: &mut Request<Incoming>,
+        service: &Service,
+        protocol: Option<HeaderValue>,
+    ) -> Result<(), Refusal> {
         let must_have_host = request.version() == Version::HTTP_11;
-        let authority = &self.service.authority;
-        clean_request(request.headers_mut(), protocol, must_have_host, &self.identity, authority).map_err(|unfit| {
+        let credential = match &service.place {
+            Place::Remote(remote) => remote.exposed.options.credential.as_ref(),
+            Place::InProcess(_) => None,
+        };
+        let (headers, authority) = (request.headers_mut(), &service.authority);
+        clean_request(headers, protocol, must_have_host, &self.identity, authority, credential).map_err(|unfit| {
             match unfit {
                 Unfit::Host => refusal(StatusCode::BAD_REQUEST, "send one valid Host header"),
                 Unfit::Coding => refusal(StatusCode::NOT_IMPLEMENTED, "send no Transfer-Encoding other than chunked"),
@@ -174,7 +185,7 @@ where
             let mut upstream = remote.pool.take(remote).await.map_err(|error| self.not_reached(error))?;
             let used = upstream.used;
             let answer = upstream.sender.try_send_request(request);
-            self.exchange.begin(upstream);
+            self.exchange.begin(upstream, &remote.pool);
             match answer.await {
                 Ok(answer) => return Ok(answer),
                 Err(mut failed) => {
@@ -219,6 +230,14 @@ where
             // Not which address: that is nothing to a device.
             ServiceError::Forbidden { source, .. } => {
                 let text = format!("service {name} is where the host does not connect to: its address is {source}");
+                refusal(StatusCode::BAD_GATEWAY, text)
+            }
+            ServiceError::Busy { .. } => {
+                let text = format!("service {name} has no connection left for this; try again in a moment");
+                Refusal { status: StatusCode::SERVICE_UNAVAILABLE, text, retry_after: Some(1) }
+            }
+            ServiceError::Tls { .. } => {
+                let text = format!("service {name} is not trusted by its host; `homing host audit` there says why");
                 refusal(StatusCode::BAD_GATEWAY, text)
             }
             _ => refusal(StatusCode::BAD_GATEWAY, format!("service {name} is not reachable, is it running?")),

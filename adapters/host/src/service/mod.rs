@@ -23,6 +23,8 @@
 //!
 //! `proto` is `http` because that is what arrived on the stream; whether a browser holds TLS before it is not known here.
 //!
+//! The [`Credential`] of a service is set in its header, whatever a device sends there.
+//!
 //! # Where the host connects to
 //!
 //! Only to what was exposed, and to Unix sockets only where one was. A name is resolved for each connection, every address
@@ -44,6 +46,7 @@ mod ending;
 mod exchange;
 mod headers;
 mod http;
+mod options;
 mod pool;
 mod raw;
 mod target;
@@ -52,7 +55,7 @@ mod upgrade;
 use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ::http::{HeaderValue, Request, Response, StatusCode};
 use bytes::Bytes;
@@ -60,12 +63,14 @@ use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use address::Forbidden;
+pub use options::{Ca, Credential, IDLE_CONNECTIONS, IDLE_TIME, MAX_CONNECTIONS, Options, OptionsError};
 pub use target::{ExposeError, Exposed, Target};
 
 pub(crate) use target::check_name;
 
 use app::App;
 use connect::Remote;
+use pool::Pool;
 
 /// A byte stream that can carry a service.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -132,6 +137,20 @@ pub enum ServiceError {
         /// What speaks against it.
         source: Forbidden,
     },
+    /// The service's TLS is not what the host wants.
+    #[error("service {service} is not trusted: {source}{}", advice(source))]
+    Tls {
+        /// The service's name.
+        service: String,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// All connections that the service may have are in use.
+    #[error("service {service} is busy: all its connections are in use; `max_connections` sets how many there are")]
+    Busy {
+        /// The service's name.
+        service: String,
+    },
     /// The stream or the service broke off in the middle.
     #[error("broken off: {0}")]
     Broken(#[from] io::Error),
@@ -145,8 +164,28 @@ impl ServiceError {
     pub(crate) const fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::Forbidden { .. } => Some("forbidden address"),
+            Self::Tls { .. } => Some("untrusted service"),
             _ => None,
         }
+    }
+}
+
+/// What the owner can do about it.
+const fn advice(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as E;
+    match error {
+        // A bad signature is that of another CA with the same name, such as one that was made anew.
+        rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => {
+            "; name the file with its CA's certificate with `ca` in the service's section of homing.toml"
+        }
+        rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => {
+            "; say which name its certificate has with `server_name` in the service's section of homing.toml"
+        }
+        rustls::Error::InvalidCertificate(
+            E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. },
+        ) => "; renew its certificate, or set this machine's clock",
+        rustls::Error::InvalidMessage(_) => "; does it speak TLS? Services that do not have http:// URLs",
+        _ => "",
     }
 }
 
@@ -156,11 +195,13 @@ pub struct Service {
     name: String,
     authority: HeaderValue,
     place: Place,
+    /// What came after it, once it was replaced: none where it is exposed no longer.
+    next: OnceLock<Option<Arc<Self>>>,
 }
 
 #[derive(Debug)]
 enum Place {
-    Remote(Remote),
+    Remote(Box<Remote>),
     InProcess(App),
 }
 
@@ -185,7 +226,9 @@ impl Service {
     fn with_connector(exposed: Exposed, connector: connect::Connector) -> Self {
         let authority = headers::ascii(exposed.target.authority());
         let name = exposed.name.clone();
-        Self { name, authority, place: Place::Remote(Remote { exposed, connector, pool: Arc::default() }) }
+        let pool = Pool::new(&exposed.options);
+        let place = Place::Remote(Box::new(Remote { exposed, connector, pool }));
+        Self { name, authority, place, next: OnceLock::new() }
     }
 
     /// An HTTP service that is no process of its own and has no port: `app` is called for each
@@ -208,7 +251,18 @@ impl Service {
         B::Error: Into<Box<dyn core::error::Error + Send + Sync>>,
     {
         let name = target::check_name(name)?.to_owned();
-        Ok(Self { name, authority: HeaderValue::from_static("localhost"), place: Place::InProcess(App::new(app)) })
+        let place = Place::InProcess(App::new(app));
+        Ok(Self { name, authority: HeaderValue::from_static("localhost"), place, next: OnceLock::new() })
+    }
+
+    /// The service that is to be used now, for streams that began before the configuration changed; none where there is
+    /// none of that name any more.
+    fn now(&self) -> Option<&Self> {
+        let mut service = self;
+        while let Some(next) = service.next.get() {
+            service = next.as_ref()?;
+        }
+        Some(service)
     }
 
     /// The name devices ask for.
@@ -264,6 +318,16 @@ impl Services {
         let mut table = Self::new(all)?;
         own.iter().try_for_each(|service| table.insert(service.clone()))?;
         Ok(table)
+    }
+
+    /// Takes the place of others: requests on streams that began with them go to these from now on.
+    pub(crate) fn replace(&self, before: &Self) {
+        for (name, old) in &before.0 {
+            let next = self.find(name);
+            if next.is_none_or(|next| !Arc::ptr_eq(next, old)) {
+                let _ = old.next.set(next.cloned()); // nobody replaces it twice
+            }
+        }
     }
 
     /// Adds one service.

@@ -1,4 +1,4 @@
-//! Idle connections to one HTTP service.
+//! The connections to one HTTP service: how many there may be, and those that wait for their next request.
 
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
@@ -10,14 +10,15 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::ServiceError;
 use super::connect::{Remote, Transport, connect};
+use super::options::Options;
 
-/// Below the 5 seconds after which widespread servers close idle connections, so that theirs rarely races our request.
-const IDLE: Duration = Duration::from_secs(4);
-const MAX_IDLE: usize = 64;
+/// How long a request waits for a connection where all are in use.
+const WAIT: Duration = Duration::from_secs(2);
 const MAX_BUFFER: usize = 64 * 1024;
 const MAX_HEADERS: usize = 200;
 
@@ -28,6 +29,8 @@ pub(super) struct Upstream {
     over: bool,
     /// Whether it has served a request before.
     pub(super) used: bool,
+    /// Held while it is in use.
+    room: Option<OwnedSemaphorePermit>,
 }
 
 impl Upstream {
@@ -35,7 +38,7 @@ impl Upstream {
         let io = TokioIo::new(connect(service).await?);
         let (sender, connection) =
             http1::Builder::new().max_buf_size(MAX_BUFFER).max_headers(MAX_HEADERS).handshake(io).await?;
-        Ok(Self { sender, connection, over: false, used: false })
+        Ok(Self { sender, connection, over: false, used: false, room: None })
     }
 
     /// Moves bytes. A connection that is over may still hold an upgraded socket.
@@ -62,15 +65,18 @@ impl Upstream {
         self.over
     }
 
-    /// The socket after 101, and what was already read of what follows.
-    pub(super) async fn into_socket(mut self) -> Result<(Transport, Bytes), ServiceError> {
+    /// The socket after 101, and what was already read of what follows; it still counts as a connection while the third
+    /// is held.
+    pub(super) async fn into_socket(
+        mut self,
+    ) -> Result<(Transport, Bytes, Option<OwnedSemaphorePermit>), ServiceError> {
         poll_fn(|cx| {
             let driven = self.drive(cx);
             if driven.is_err() || self.over { Poll::Ready(driven) } else { Poll::Pending }
         })
         .await?;
         let parts = self.connection.into_parts();
-        Ok((parts.io.into_inner(), parts.read_buf))
+        Ok((parts.io.into_inner(), parts.read_buf, self.room))
     }
 
     /// Whether the other side has kept an idle connection open, as far as this machine knows.
@@ -80,10 +86,16 @@ impl Upstream {
     }
 }
 
-/// The idle connections, oldest first.
-#[derive(Default)]
-pub(super) struct Pool(Mutex<Idle>);
+/// The connections.
+pub(super) struct Pool {
+    /// How many more may be in use. A connection is opened only while none is idle, so all of them together are never more.
+    room: Arc<Semaphore>,
+    idle: Mutex<Idle>,
+    max_idle: usize,
+    idle_time: Duration,
+}
 
+/// Those that are idle, oldest first.
 #[derive(Default)]
 struct Idle {
     waiting: Vec<(Upstream, Instant)>,
@@ -92,53 +104,71 @@ struct Idle {
 
 impl core::fmt::Debug for Pool {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Pool").field("idle", &self.lock().waiting.len()).finish()
+        let idle = self.lock().waiting.len();
+        f.debug_struct("Pool").field("idle", &idle).field("room", &self.room.available_permits()).finish()
     }
 }
 
 impl Pool {
-    fn lock(&self) -> MutexGuard<'_, Idle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn new(options: &Options) -> Arc<Self> {
+        let most = options.max_connections.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            room: Arc::new(Semaphore::new(most)),
+            idle: Mutex::default(),
+            max_idle: options.idle_connections,
+            idle_time: options.idle_time,
+        })
     }
 
-    /// The idle connection used last, or a new one.
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The idle connection used last, or a new one. Waits for a moment where all are in use, first come, first served.
     pub(super) async fn take(&self, service: &Remote) -> Result<Upstream, ServiceError> {
-        loop {
+        let Ok(Ok(room)) = tokio::time::timeout(WAIT, self.room.clone().acquire_owned()).await else {
+            return Err(ServiceError::Busy { service: service.exposed.name.clone() });
+        };
+        let mut upstream = loop {
             let idle = self.lock().waiting.pop(); // in a statement of its own: the lock ends here
-            let Some((mut upstream, since)) = idle else { return Upstream::open(service).await };
-            if since.elapsed() < IDLE && upstream.is_alive() {
-                return Ok(upstream);
+            let Some((mut upstream, since)) = idle else { break Upstream::open(service).await? };
+            if since.elapsed() < self.idle_time && upstream.is_alive() {
+                break upstream;
             }
-        }
+        };
+        upstream.room = Some(room);
+        Ok(upstream)
     }
 
     /// Keeps a connection whose exchange is over.
     pub(super) fn put(self: &Arc<Self>, mut upstream: Upstream) {
         upstream.used = true;
+        // Given back when the connection is among the idle ones: whoever waits for it finds it there.
+        let _room = upstream.room.take();
         let mut idle = self.lock();
-        if idle.waiting.len() >= MAX_IDLE {
+        if idle.waiting.len() >= self.max_idle {
             return;
         }
         idle.waiting.push((upstream, Instant::now()));
         if !core::mem::replace(&mut idle.reaping, true) {
-            tokio::spawn(reap(Arc::downgrade(self)));
+            tokio::spawn(reap(Arc::downgrade(self), self.idle_time));
         }
     }
 
     /// Closes what has been idle for too long; says when to come again.
     fn close_stale(&self) -> Option<Instant> {
         let mut idle = self.lock();
-        let fresh = idle.waiting.partition_point(|(_, since)| since.elapsed() >= IDLE);
+        let fresh = idle.waiting.partition_point(|(_, since)| since.elapsed() >= self.idle_time);
         idle.waiting.drain(..fresh);
-        let next = idle.waiting.first().map(|(_, since)| *since + IDLE);
+        let next = idle.waiting.first().map(|(_, since)| *since + self.idle_time);
         idle.reaping = next.is_some();
         next
     }
 }
 
 /// Lives while connections are idle: one task per busy spell of a service, none per request.
-async fn reap(pool: Weak<Pool>) {
-    let mut next = Instant::now() + IDLE;
+async fn reap(pool: Weak<Pool>, idle_time: Duration) {
+    let mut next = Instant::now() + idle_time;
     loop {
         tokio::time::sleep_until(next).await;
         match pool.upgrade().and_then(|pool| pool.close_stale()) {

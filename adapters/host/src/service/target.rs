@@ -6,6 +6,7 @@ use core::str::FromStr;
 use std::path::PathBuf;
 
 use super::address::{self, Forbidden};
+use super::options::Options;
 
 /// A service as the operator exposed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,31 @@ pub struct Exposed {
     pub name: String,
     /// Where it lives.
     pub target: Target,
+    /// How it is reached.
+    pub options: Options,
+}
+
+impl Exposed {
+    /// A service as the parts of its section say.
+    ///
+    /// # Errors
+    /// [`ExposeError`], where a name is none, or an option is not for a service at such a target.
+    pub fn new(name: &str, target: Target, options: Options) -> Result<Self, ExposeError> {
+        options.check(&target).map_err(|error| ExposeError::Options(name.to_owned(), error.to_string()))?;
+        Ok(Self { name: check_name(name)?.to_owned(), target, options })
+    }
+
+    /// Whether its credential crosses a network where others may read it.
+    #[must_use]
+    pub fn shows_its_credential(&self) -> bool {
+        let far = match &self.target {
+            Target::Http { host, .. } => {
+                !host.parse().map_or_else(|_| address::is_localhost(host), |ip: IpAddr| ip.is_loopback())
+            }
+            _ => false,
+        };
+        far && self.options.credential.is_some()
+    }
 }
 
 /// Where a service lives and what is spoken there.
@@ -84,9 +110,12 @@ pub enum ExposeError {
     /// The name is in use already.
     #[error("service name {0:?} is given twice: rename one")]
     Twice(String),
-    /// The system's certificates cannot be used.
-    #[error("https needs the system's certificates: {0}")]
+    /// Certificates cannot be used.
+    #[error("https needs the certificates of the system, or of `ca`: {0}")]
     Tls(String),
+    /// It cannot be reached as wanted.
+    #[error("service {0:?}: {1}")]
+    Options(String, String),
 }
 
 impl FromStr for Exposed {
@@ -94,7 +123,7 @@ impl FromStr for Exposed {
 
     fn from_str(text: &str) -> Result<Self, ExposeError> {
         let (name, url) = text.split_once('=').ok_or(ExposeError::NoName)?;
-        Ok(Self { name: check_name(name)?.to_owned(), target: url.parse()? })
+        Self::new(name, url.parse()?, Options::default())
     }
 }
 

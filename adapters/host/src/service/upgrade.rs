@@ -11,7 +11,7 @@ const BUFFER: usize = 16 * 1024;
 
 pub(super) async fn join(agreed: Upgrade) -> Result<(), ServiceError> {
     let mut device = TokioIo::new(agreed.device.await?);
-    let (mut service, early) = agreed.service.into_socket().await?;
+    let (mut service, early, _room) = agreed.service.into_socket().await?;
     device.write_all(&early).await?;
     device.flush().await?;
     copy_bidirectional_with_sizes(&mut device, &mut service, BUFFER, BUFFER).await?;
