@@ -105,7 +105,8 @@ pub(crate) fn check_dir(path: &Path) -> Result<(), FileError> {
 }
 
 /// Where systemd lays what it hands to this service, and to nobody else.
-pub(crate) fn credentials() -> Option<PathBuf> {
+#[must_use]
+pub fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 

@@ -28,7 +28,11 @@ pub(crate) enum HostCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: homing host start --relay wss://relay.example.org --expose web=http://127.0.0.1:3000")]
+#[command(after_help = "\
+Sections [services.NAME] of homing.toml expose services, too, with credentials, private CAs and limits of connections:\n\
+url, credential = { header, file | systemd }, ca, server_name, max_connections, idle_connections, idle_seconds.\n\
+SIGHUP makes the host read them again.\n\n\
+Example: homing host start --relay wss://relay.example.org --expose web=http://127.0.0.1:3000")]
 pub(crate) struct HostStartArgs {
     /// A relay: wss://host[:port], or ws:// on this machine. Repeatable [env: HOMING_RELAY_SERVER, with commas]
     #[arg(long = "relay", value_name = "URL")]

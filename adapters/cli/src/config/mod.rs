@@ -1,6 +1,7 @@
 //! Settings from four places: flags beat `HOMING_*` variables, these beat `homing.toml` in the data directory, and the
 //! file beats defaults. What a setting does is its command's business.
 
+mod services;
 pub(crate) mod settings;
 mod value;
 
@@ -9,8 +10,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
+use homing_host::service::{Exposed, Services};
 use serde_json::json;
 
+use services::Service;
 use settings::SETTINGS;
 pub(crate) use settings::{Kind, Setting};
 pub(crate) use value::{MAX_SECONDS, Origin, Value};
@@ -28,6 +31,8 @@ const MAX_FILE: u64 = 1 << 20;
 pub(crate) struct Config {
     data: PathBuf,
     found: BTreeMap<&'static str, (Value, Origin)>,
+    /// Those with a section of their own.
+    services: Vec<Service>,
 }
 
 impl Config {
@@ -38,11 +43,18 @@ impl Config {
 
     fn gather(data: &Path, file: toml::Table, env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let wrong = |text: String| Failure::usage(format!("{}: {text}", data.join(FILE).display()));
-        let mut found = BTreeMap::new();
+        let (mut found, mut services) = (BTreeMap::new(), Vec::new());
         for (section, table) in file {
             let toml::Value::Table(table) = table else {
                 return Err(wrong(format!("{section:?} stands outside of a section; write it under {}", sections())));
             };
+            if section == services::SECTION {
+                for (name, value) in table {
+                    let service = Service::from_toml(&name, value, data);
+                    services.push(service.map_err(|text| wrong(format!("[{section}.{name}]: {text}")))?);
+                }
+                continue;
+            }
             if !SETTINGS.iter().any(|setting| setting.section() == section) {
                 return Err(wrong(format!("no section [{section}]; there are {}", sections())));
             }
@@ -69,7 +81,7 @@ impl Config {
                 found.insert(setting.key, (value, Origin::Default));
             }
         }
-        Ok(Self { data: data.to_path_buf(), found })
+        Ok(Self { data: data.to_path_buf(), found, services })
     }
 
     /// A setting's text: the flag's, or what was found.
@@ -97,6 +109,26 @@ impl Config {
             Some((Value::List(list), _)) if flags.is_empty() => list.clone(),
             _ => flags,
         }
+    }
+
+    /// All services: those of flags, or of a list that was found, and those with sections. Reads the files that sections
+    /// name, which may hold secrets.
+    pub(crate) fn exposed(&self, flags: Vec<String>) -> Result<Vec<Exposed>, Failure> {
+        self.expose(flags, |_| true)
+    }
+
+    fn expose(&self, flags: Vec<String>, which: impl Fn(&Service) -> bool) -> Result<Vec<Exposed>, Failure> {
+        let listed = self.list(&settings::HOST_EXPOSE, flags);
+        let listed =
+            listed.iter().map(|text| text.parse().map_err(|error| Failure::usage(format!("--expose: {error}"))));
+        listed.chain(self.services.iter().filter(|service| which(service)).map(Service::expose)).collect()
+    }
+
+    /// Whether what is said of services holds together, and the files are there that it names. Secrets that only a
+    /// service manager gives are left out.
+    pub(crate) fn check_services(&self) -> Result<(), Failure> {
+        let exposed = self.expose(Vec::new(), |service| !service.needs_manager())?;
+        Services::new(exposed).map(drop).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// A switch that was found on.
@@ -144,6 +176,18 @@ impl Config {
                 out.text(line)?;
             }
         }
+        for (key, value, default) in self.services.iter().flat_map(Service::shown) {
+            let line = format!("{key} = {}", services::as_toml(&value));
+            let by = if default { Origin::Default } else { Origin::File };
+            if origin {
+                let from = if default { "default".to_owned() } else { self.data.join(FILE).display().to_string() };
+                out.text(format_args!("{line:<50} {}", out.dim(format_args!("# {from}"))))?;
+                object.insert(key, json!({ "value": value, "origin": by.as_str(), "from": from }));
+            } else {
+                out.text(line)?;
+                object.insert(key, value);
+            }
+        }
         out.json(&object.into())
     }
 }
@@ -151,6 +195,7 @@ impl Config {
 fn sections() -> String {
     let mut names: Vec<_> = SETTINGS.iter().map(|setting| format!("[{}]", setting.section())).collect();
     names.dedup();
+    names.push(format!("[{}.NAME]", services::SECTION));
     names.join(", ")
 }
 
@@ -226,6 +271,68 @@ mod tests {
         let config = gather("[relay]\ntls_cert = 'cert.pem'\ntls_key = '/etc/key.pem'", &[]).unwrap();
         assert_eq!(config.path(&settings::RELAY_TLS_CERT, None).unwrap(), Path::new("/data/cert.pem"));
         assert_eq!(config.path(&settings::RELAY_TLS_KEY, None).unwrap(), Path::new("/etc/key.pem"));
+    }
+
+    #[test]
+    fn a_service_may_have_a_section() {
+        let web = "[services.web]\nurl = 'https://10.0.0.5:8443'\nca = 'ca.pem'\nserver_name = 'app.internal'\n\
+            credential = { header = 'X-Api-Key', file = 'web.secret' }\nmax_connections = 8\n";
+        let config = gather(&format!("{web}[services.raw]\nurl = 'tcp://10.0.0.6:22'"), &[]).unwrap();
+        let shown: BTreeMap<_, _> = config
+            .services
+            .iter()
+            .flat_map(Service::shown)
+            .map(|(key, value, default)| (key, (value, default)))
+            .collect();
+        assert_eq!(shown["services.web.ca"], (json!("/data/ca.pem"), false));
+        assert_eq!(
+            services::as_toml(&shown["services.web.credential"].0),
+            "{ file = \"/data/web.secret\", header = \"X-Api-Key\" }"
+        );
+        assert_eq!(shown["services.web.max_connections"], (json!(8), false));
+        assert_eq!(shown["services.web.idle_connections"], (json!(8), true), "no more than there may be");
+        assert_eq!(shown.keys().filter(|key| key.starts_with("services.raw.")).count(), 1);
+        let Failure::Said { text, .. } = config.exposed(Vec::new()).unwrap_err() else { panic!() };
+        assert!(text.starts_with("[services.web] ca: cannot read /data/ca.pem"), "{text}");
+    }
+
+    #[test]
+    fn what_a_section_cannot_mean_is_an_error() {
+        for (section, said) in [
+            ("[services]\nweb = 'http://127.0.0.1:1'", "invalid type"),
+            ("[services.web]", "missing field `url`"),
+            ("[services.web]\nurl = 'ftp://a'", "url: "),
+            ("[services.Web]\nurl = 'http://127.0.0.1:1'", "service name \"Web\""),
+            ("[services.web]\nurl = 'http://169.254.169.254'", "link-local"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\nmax_conections = 1", "expected one of `url`, `credential`"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\nmax_connections = 0", "at least 1"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\nmax_connections = -1", "invalid value"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\nidle_seconds = 0", "number of seconds"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\nca = 'ca.pem'", "`ca` is for https"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\nserver_name = 'a'", "`server_name` is for https"),
+            ("[services.web]\nurl = 'https://127.0.0.1:1'\nserver_name = 'a b'", "no server name"),
+            ("[services.web]\nurl = 'tcp://127.0.0.1:1'\nmax_connections = 1", "for HTTP services"),
+            (
+                "[services.web]\nurl = 'tcp://127.0.0.1:1'\ncredential = { header = 'A', file = 'f' }",
+                "for HTTP services",
+            ),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\ncredential = { header = 'Host', file = 'f' }", "no header"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\ncredential = { header = 'A' }", "either file"),
+            (
+                "[services.web]\nurl = 'http://127.0.0.1:1'\ncredential = { header = 'A', file = 'f', systemd = 'g' }",
+                "either file",
+            ),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\ncredential = { header = 'A', systemd = '../g' }", "no name"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\ncredential = { header = 'A', value = 's' }", "unknown field"),
+            ("[services.web]\nurl = 'http://127.0.0.1:1'\ncredential = 'hunter2'", "in that file"),
+            ("[servics.web]\nurl = 'http://127.0.0.1:1'", "[services.NAME]"),
+        ] {
+            let error = gather(section, &[]).unwrap_err();
+            assert!(error.contains(said) && !error.contains("hunter2"), "{section}: {error}");
+        }
+        let twice = "[host]\nexpose = ['web=http://127.0.0.1:1']\n[services.web]\nurl = 'http://127.0.0.1:2'";
+        let Failure::Said { text, .. } = gather(twice, &[]).unwrap().check_services().unwrap_err() else { panic!() };
+        assert!(text.contains("given twice"), "{text}");
     }
 
     #[test]

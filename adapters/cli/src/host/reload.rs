@@ -7,7 +7,7 @@ use std::path::Path;
 use homing_host::HostHandle;
 use tokio::signal::unix::Signal;
 
-use super::start::parse_all;
+use super::start::{parse_all, warn_of_secrets};
 use crate::config::{Config, settings};
 use crate::failure::Failure;
 
@@ -30,7 +30,8 @@ pub(super) async fn at(mut hangups: Signal, host: &HostHandle, data: &Path, flag
 
 fn reload(host: &HostHandle, data: &Path, (exposed, relays): &Flags) -> Result<(), Failure> {
     let config = Config::load(data)?;
-    let exposed = parse_all(&config.list(&settings::HOST_EXPOSE, exposed.clone()), "--expose")?;
+    let exposed = config.exposed(exposed.clone())?;
+    warn_of_secrets(&exposed);
     let relays = parse_all(&config.list(&settings::HOST_RELAY, relays.clone()), "--relay")?;
     host.reload(exposed, relays).map_err(|error| Failure::failed(error.to_string()))
 }

@@ -31,7 +31,7 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
     let relays = config.list(&settings::HOST_RELAY, args.relays);
     let relays_fixed_by = by_flag.or_else(|| (!relays.is_empty()).then(|| config.origin(&settings::HOST_RELAY)));
     let relays: Vec<RelayUrl> = parse_all(&relays, "--relay")?;
-    let exposed: Vec<Exposed> = parse_all(&config.list(&settings::HOST_EXPOSE, args.exposed), "--expose")?;
+    let exposed = config.exposed(args.exposed)?;
     let relay_key = match config.path(&settings::HOST_RELAY_KEY_FILE, args.relay_key_file) {
         Some(path) => Some(read_key(&path)?),
         None => None,
@@ -41,6 +41,7 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
     if exposed.is_empty() {
         tracing::warn!("nothing is exposed: devices can pair, and find no service; add --expose NAME=URL");
     }
+    warn_of_secrets(&exposed);
     let summary: Vec<_> = exposed.iter().map(|exposed| (exposed.name.clone(), exposed.target.to_string())).collect();
 
     let stop = signals::shutdown()?;
@@ -98,6 +99,14 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
     served.map_err(|error| failure(&error))?;
     tracing::info!("the host has stopped");
     Ok(())
+}
+
+/// Secrets that cross a network in the clear.
+pub(super) fn warn_of_secrets(exposed: &[Exposed]) {
+    for exposed in exposed.iter().filter(|exposed| exposed.shows_its_credential()) {
+        let (service, target) = (&exposed.name, &exposed.target);
+        tracing::warn!(%service, %target, "its credential crosses the network in the clear: use https");
+    }
 }
 
 /// Where the settings are served. Nobody chose the default port: where it is taken, another one does.
