@@ -21,6 +21,13 @@ pub fn rfc3339(unix_seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The month of a time in Unix seconds (UTC), counted from January 1970.
+#[must_use]
+pub fn month(unix_seconds: u64) -> u32 {
+    let (year, month, _) = civil(unix_seconds.min(LAST) / 86_400);
+    u32::try_from((year - 1970) * 12 + month - 1).unwrap_or(u32::MAX)
+}
+
 /// Year, month and day of the Gregorian calendar. Years are counted from March, so that the leap
 /// day comes last, in eras of 400 years, which all have 146 097 days.
 const fn civil(days_since_1970: u64) -> (u64, u64, u64) {

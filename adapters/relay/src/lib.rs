@@ -19,6 +19,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "accounts")]
+pub mod account;
 mod config;
 mod frame;
 mod http;

@@ -7,9 +7,14 @@ use std::path::Path;
 fn the_relay_names_nothing_of_the_layers_that_hold_keys() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = 0;
-    for dir in ["src", "../../core/src/relay"] {
-        for entry in std::fs::read_dir(here.join(dir)).unwrap() {
+    let mut dirs = vec![here.join("src"), here.join("../../core/src/relay")];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+                continue;
+            }
             let text = std::fs::read_to_string(&path).unwrap();
             files += 1;
             for layer in ["handshake", "session", "mux", "channel", "keystore"] {
