@@ -70,6 +70,7 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
         Command::Demo(args) => block_on(None, demo::demo(args, out)),
         Command::Relay(RelayCommand::Start(args)) => block_on(None, relay::start(args, &data()?, out)),
         Command::Relay(RelayCommand::Status) => brief(relay::status(&data()?, out)),
+        Command::Relay(RelayCommand::Keys(command)) => brief(relay::keys(command, &data()?, out)),
         Command::Host(command) => {
             let data = data()?;
             match command {

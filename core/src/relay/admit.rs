@@ -7,7 +7,7 @@ use rand_core::CryptoRng;
 use super::index::{Key, RouteSlot};
 use super::list::{List, at};
 use super::slots::{ChannelSlot, Door, GROUP, Host, LinkSlot, PairSlot, Parked, Role, Target, Waiting, channel_idx};
-use super::{Code, Outbox, Slots, Switch};
+use super::{Ask, Code, LinkId, Outbox, Slots, Switch};
 use crate::crypto::{Secret, same};
 use crate::hop::{
     DEVICE_IDX, Dial, EARLY_CREDIT, Frame, Incoming, Kind, Register, RouteId, RvHash, SILENCE_TIME, operator_hash,
@@ -44,6 +44,50 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             return self.refuse(slot, 0, Code::Denied, out);
         }
         let route_id = route_id(&register.route);
+        let door = Door::new(route_id, [Secret::new(*register.current), Secret::new(*register.previous)]);
+        if !self.config.ask {
+            return self.enrol(now, slot, door, rng, out);
+        }
+        if let Some(link) = at(self.links.as_mut(), slot) {
+            link.role = Role::Asked(door);
+            let ask = Ask { route_id, key_hash: operator_hash(register.operator_key) };
+            out.ask(self.id(slot), &ask);
+        }
+    }
+
+    /// Lets a host in that [`Outbox::ask`] asked about. Does nothing where it has gone.
+    pub fn admit(&mut self, now: Instant, link: LinkId, rng: &mut (impl CryptoRng + ?Sized), out: &mut impl Outbox) {
+        let Some(slot) = self.live(link) else { return };
+        let Some(asked) = at(self.links.as_mut(), slot) else { return };
+        if !matches!(asked.role, Role::Asked(_)) {
+            return;
+        }
+        if let Role::Asked(door) = core::mem::replace(&mut asked.role, Role::Free) {
+            self.enrol(now, slot, door, rng, out);
+        }
+    }
+
+    /// Ends a link for a reason of the caller's, at whatever stage it is; a host that waits to be let in is refused.
+    /// Does nothing where it has gone.
+    pub fn deny(&mut self, link: LinkId, code: Code, out: &mut impl Outbox) {
+        let Some(slot) = self.live(link) else { return };
+        let idx = match at(self.links.as_mut(), slot).map(|link| &link.role) {
+            Some(Role::Parked(_) | Role::Device { .. }) => DEVICE_IDX,
+            _ => 0,
+        };
+        self.refuse(slot, idx, code, out);
+    }
+
+    /// A host gets its route.
+    fn enrol(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        door: Door,
+        rng: &mut (impl CryptoRng + ?Sized),
+        out: &mut impl Outbox,
+    ) {
+        let route_id = door.route_id;
         // Only now, after the proof: the same host has come back before its old link was missed.
         let waits = at(self.links.as_mut(), slot).is_some_and(|link| link.waits);
         // A host that waits, and the same one attached, leave each other in peace.
@@ -52,9 +96,11 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             self.dismiss(old, 0, Code::Superseded, out);
         }
         if !self.index.insert(self.routes.as_mut(), key, &route_id, slot) {
+            if let Some(link) = at(self.links.as_mut(), slot) {
+                link.role = Role::Asked(door);
+            }
             return self.refuse(slot, 0, Code::Busy, out);
         }
-        let door = Door::new(route_id, [Secret::new(*register.current), Secret::new(*register.previous)]);
         let ttl = if waits {
             self.settle(now, slot, Role::Waiting(Waiting::new(door)));
             self.counters.waiting = self.counters.waiting.saturating_add(1);
@@ -260,10 +306,15 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             }
             _ => None,
         };
-        let number = mask.and_then(|mask| {
-            self.open_channel(now, host, device, |slot, generation| channel_idx(slot, generation, mask))
-        });
-        let Some(number) = number else { return self.refuse(device, DEVICE_IDX, Code::Busy, out) };
+        let (host_id, device_id) = (self.id(host), self.id(device));
+        let Some(mask) = mask.filter(|_| out.open(host_id, device_id)) else {
+            return self.refuse(device, DEVICE_IDX, Code::Busy, out);
+        };
+        let idx = |slot, generation| channel_idx(slot, generation, mask);
+        let Some(number) = self.open_channel(now, host, device, idx) else {
+            out.over(host_id, device_id);
+            return self.refuse(device, DEVICE_IDX, Code::Busy, out);
+        };
         let idx = self.channel(number).map_or(0, |channel| channel.idx);
         let links = self.links.as_mut();
         if let Some(LinkSlot { role: Role::Host(host), .. }) = at(links, host) {

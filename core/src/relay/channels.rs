@@ -115,6 +115,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         self.keep(channel.host, channel.up.held());
         self.keep(channel.device, channel.down.held());
         self.counters.channels = self.counters.channels.saturating_sub(1);
+        out.over(self.id(channel.host), self.id(channel.device));
         if let Some(code) = to_host {
             self.say(channel.host, channel.idx, &Frame::Closed { code }, out);
         }
@@ -135,7 +136,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         let Some(link) = at(self.links.as_mut(), slot) else { return };
         match &link.role {
             Role::Free | Role::Leaving => return,
-            Role::Greeted { .. } => {}
+            Role::Greeted { .. } | Role::Asked(_) => {}
             Role::Host(host) => {
                 self.index.remove(self.routes.as_mut(), Key::Route, &host.door.route_id);
                 for pair_slot in &host.pair_slots {
@@ -160,7 +161,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
         let Some(link) = at(links, slot) else { return };
         let role = core::mem::replace(&mut link.role, Role::Leaving);
         match role {
-            Role::Greeted { .. } => self.greeted.remove(links, slot),
+            Role::Greeted { .. } | Role::Asked(_) => self.greeted.remove(links, slot),
             // It is in no list: silence is all that is expected of it.
             Role::Waiting(_) => {}
             _ => self.idle.remove(links, slot),

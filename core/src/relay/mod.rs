@@ -3,7 +3,7 @@
 //! queues and accounts are the caller's.
 //!
 //! ```text
-//! link:    attach -> greeted -> REGISTER -> host, or waiting
+//! link:    attach -> greeted -> REGISTER -> (asked ->) host, or waiting
 //!                           `-> DIAL -> parked -> device        (any: hang_up -> leaving)
 //! leaving: all that waited has left -> gone                     (any: detach -> gone)
 //! channel: OPENED, INCOMING -> offered -> ACCEPT -> open        (any: CLOSED -> gone)
@@ -41,7 +41,7 @@ pub use switch::Switch;
 use core::fmt;
 
 pub use crate::hop::{Code, Violation};
-use crate::hop::{INITIAL_WINDOW, MAX_WINDOW};
+use crate::hop::{INITIAL_WINDOW, MAX_WINDOW, RouteId};
 
 /// A link, in one life of its slot: a late event of an earlier life finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +69,27 @@ pub trait Outbox {
     /// Send what is queued for the link, then end it. The switch knows it only for what still waits:
     /// tell [`Switch::sent`] of it as before, and [`Switch::detach`] where the socket goes earlier.
     fn hang_up(&mut self, link: LinkId, reason: Code);
+
+    /// A host has proved its route and waits: answer with [`Switch::admit`] or [`Switch::deny`] before the time for its
+    /// registration is over. Only where [`Config::ask`] says so.
+    fn ask(&mut self, _link: LinkId, _ask: &Ask) {}
+
+    /// A channel is to be opened between these two links; false where their account has enough.
+    fn open(&mut self, _host: LinkId, _device: LinkId) -> bool {
+        true
+    }
+
+    /// A channel that was opened is over.
+    fn over(&mut self, _host: LinkId, _device: LinkId) {}
+}
+
+/// A host that wants to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The route that it has proved.
+    pub route_id: RouteId,
+    /// Hash of the key that it showed, by [`operator_hash`](crate::hop::operator_hash).
+    pub key_hash: [u8; 32],
 }
 
 /// What has become of a message.
@@ -113,6 +134,8 @@ pub struct Config {
     /// Hash of the key that hosts have to show, by [`operator_hash`](crate::hop::operator_hash);
     /// `None` lets every host in.
     pub operator: Option<[u8; 32]>,
+    /// Whether the caller decides on each host instead, by [`Outbox::ask`].
+    pub ask: bool,
     /// Channels per host. What waits for it of channels that are over counts as a channel for each
     /// beginning window.
     pub channels_per_host: u32,
@@ -134,6 +157,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             operator: None,
+            ask: false,
             channels_per_host: 64,
             parked: 1024,
             dials_per_minute: 10,

@@ -54,6 +54,8 @@ pub(super) enum Role {
     Greeted {
         ephemeral: Identity,
     },
+    /// Has proved its route; the caller is asked whether it may have it. In the list of the greeted.
+    Asked(Door),
     Host(Host),
     /// A host that is not there, and comes when it is knocked at.
     Waiting(Waiting),
@@ -238,6 +240,7 @@ impl fmt::Debug for LinkSlot {
         f.write_str(match self.role {
             Role::Free => "LinkSlot(free)",
             Role::Greeted { .. } => "LinkSlot(greeted)",
+            Role::Asked(_) => "LinkSlot(asked)",
             Role::Host(_) => "LinkSlot(host)",
             Role::Waiting(_) => "LinkSlot(waiting)",
             Role::Parked(_) => "LinkSlot(parked)",

@@ -9,7 +9,7 @@ use homing_core::hop::{
     self, Capability, Code, DATA_HEADER_LEN, DeviceLink, Frame, HostLink, Kind, MAX_CONTROL, Purpose, Violation,
     WaitLink,
 };
-use homing_core::relay::{ChannelSlot, Config, Handled, LinkId, LinkSlot, Outbox, RouteSlot, Switch};
+use homing_core::relay::{Ask, ChannelSlot, Config, Handled, LinkId, LinkSlot, Outbox, RouteSlot, Switch};
 use homing_core::wire::Writer;
 
 use crate::rng::TestRng;
@@ -91,9 +91,17 @@ pub(crate) struct Device {
     pub(crate) closed: Option<Code>,
 }
 
-/// The relay's queues, in order.
+/// The relay's queues, in order, and the caller's part in who comes in.
 #[derive(Default)]
-pub(crate) struct Net(HashMap<LinkId, Queue>);
+pub(crate) struct Net {
+    queues: HashMap<LinkId, Queue>,
+    /// Hosts that were asked about.
+    pub(crate) asked: Vec<(LinkId, Ask)>,
+    /// The channels that are open, by their ends.
+    pub(crate) open: Vec<(LinkId, LinkId)>,
+    /// How many may be; any number where there is none.
+    pub(crate) room: Option<usize>,
+}
 
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -119,7 +127,7 @@ impl Queue {
 
 impl Net {
     pub(crate) fn link(&mut self, id: LinkId) -> &mut Queue {
-        self.0.entry(id).or_default()
+        self.queues.entry(id).or_default()
     }
 }
 
@@ -132,6 +140,23 @@ impl Outbox for Net {
 
     fn hang_up(&mut self, link: LinkId, reason: Code) {
         assert_eq!(self.link(link).hung_up.replace(reason), None, "hung up once");
+    }
+
+    fn ask(&mut self, link: LinkId, ask: &Ask) {
+        self.asked.push((link, *ask));
+    }
+
+    fn open(&mut self, host: LinkId, device: LinkId) -> bool {
+        let has_room = self.room.is_none_or(|room| self.open.len() < room);
+        if has_room {
+            self.open.push((host, device));
+        }
+        has_room
+    }
+
+    fn over(&mut self, host: LinkId, device: LinkId) {
+        let at = self.open.iter().position(|ends| *ends == (host, device)).expect("what is over was open");
+        self.open.swap_remove(at);
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) use host::{
     AuditCommand, DeviceGrantArgs, DevicesCommand, GrantArgs, HostAuditArgs, HostCommand, HostPairArgs, HostStartArgs,
     HostTokenArgs,
 };
-pub(crate) use relay::{RelayCommand, RelayStartArgs};
+pub(crate) use relay::{RelayCommand, RelayKeysCommand, RelayStartArgs};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not reachable, 4 refused, 5 expired.\n\
     Settings: flags beat HOMING_* variables, these beat homing.toml in the data directory; see `homing config show`.";

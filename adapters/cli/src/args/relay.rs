@@ -13,12 +13,15 @@ pub(crate) enum RelayCommand {
     Start(RelayStartArgs),
     /// Counts of the relay that runs with this data directory
     Status,
+    /// The accounts whose hosts the relay lets in, and their keys
+    #[command(subcommand)]
+    Keys(RelayKeysCommand),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Hosts need the relay's key, which is made and shown on the first start; only its hash is kept. To get another one,\n\
-remove relay.key-hash from the data directory and start again. SIGHUP reads the certificate's files again. SIGTERM\n\
+Hosts need a key. The first start makes the account `default` and shows its key, once: only hashes are kept.\n\
+`homing relay keys` makes others, replaces and revokes them, also while the relay runs. SIGHUP reads the certificate's files again. SIGTERM\n\
 and Ctrl-C let hosts and devices move away before the relay ends, a second one ends it at once.")]
 pub(crate) struct RelayStartArgs {
     /// Where to listen [env: HOMING_RELAY_LISTEN] [default: 127.0.0.1:8080]
@@ -41,4 +44,34 @@ pub(crate) struct RelayStartArgs {
     /// HOMING_RELAY_DRAIN_SECONDS] [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS))]
     pub(crate) drain_seconds: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RelayKeysCommand {
+    /// Make an account; its key is shown once
+    Add {
+        /// A name for it: letters from a to z, digits, - . _ @
+        name: String,
+        /// What it may use: a plan of homing.toml ([relay.plans.NAME]), or `unlimited`
+        #[arg(long, value_name = "PLAN", default_value = homing_relay::account::UNLIMITED)]
+        plan: String,
+        /// When it ends, such as 30d; never without this
+        #[arg(long = "for", value_name = "DURATION", value_parser = super::life)]
+        life: Option<u64>,
+    },
+    /// Every account, without its keys
+    List,
+    /// Make another key for an account; it is shown once
+    Rotate {
+        /// The account
+        name: String,
+        /// How long the key before it still lets in
+        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = super::life)]
+        overlap: u64,
+    },
+    /// End an account at once: its hosts are cut off, and none of its keys lets in any more
+    Revoke {
+        /// The account
+        name: String,
+    },
 }
