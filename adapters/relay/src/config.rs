@@ -5,19 +5,23 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use homing_driver::relay::TlsError;
 
+use crate::account::Admit;
 use crate::hub::Tap;
 
 /// Who may register a host.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Admission {
     /// Everybody who reaches the relay; loopback only.
     Open,
     /// Hosts that show this operator key, kept as its hash:
     /// [`operator_hash`](homing_core::hop::operator_hash).
     Key([u8; 32]),
+    /// Hosts that this lets in.
+    Ask(Arc<dyn Admit>),
 }
 
 // The hash of a key is nothing to print.
@@ -26,6 +30,7 @@ impl fmt::Debug for Admission {
         f.write_str(match self {
             Self::Open => "Open",
             Self::Key(_) => "Key(..)",
+            Self::Ask(_) => "Ask(..)",
         })
     }
 }
@@ -80,7 +85,7 @@ impl RelayConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), RelayError> {
-        if self.admission == Admission::Open && !self.listen.ip().is_loopback() {
+        if matches!(self.admission, Admission::Open) && !self.listen.ip().is_loopback() {
             return Err(RelayError::OpenToAll { listen: self.listen });
         }
         Ok(())

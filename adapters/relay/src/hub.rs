@@ -13,13 +13,14 @@ use std::time::SystemTime;
 
 use getrandom::SysRng;
 use homing_core::Instant;
-use homing_core::hop::{BEAT_TIME, Code, DATA_HEADER_LEN, Frame, MAX_CONTROL};
-use homing_core::relay::{self, ChannelSlot, Counters, Handled, LinkId, LinkSlot, RouteSlot, Switch};
+use homing_core::hop::{BEAT_TIME, Code, DATA_HEADER_LEN, Frame, MAX_CONTROL, RouteId};
+use homing_core::relay::{self, Ask, ChannelSlot, Counters, Handled, LinkId, LinkSlot, RouteSlot, Switch};
 use homing_core::wire::Writer;
 use homing_driver::relay::events::{LINK_ID_LEN, emit_link};
 use rand_core::{Rng as _, UnwrapErr};
 use tokio::sync::Notify;
 
+use crate::account::{Admit, Answer, Entitlement, Ledger, Refusal};
 use crate::config::{Admission, RelayConfig};
 use crate::outbox::{Ending, Form, Outbox, Piece, Pool};
 use crate::runtime::Runtime;
@@ -30,6 +31,11 @@ const CLOSED: u8 = 0x8d;
 const TICK: Duration = Duration::from_millis(20);
 /// The longest; the switch then learns the time of day.
 const LONG_TICK: Duration = Duration::from_secs(60);
+
+/// How often accounts are looked at.
+const ROUND: Duration = Duration::from_secs(1);
+/// Rounds until what they have used is written down.
+const BILLING: u32 = 10;
 
 /// The secret name by which a host that waits speaks on its link.
 pub(crate) type LinkName = [u8; LINK_ID_LEN];
@@ -69,6 +75,7 @@ pub(crate) struct Hub {
     records: AtomicU64,
     bytes: AtomicU64,
     tap: Option<Tap>,
+    admit: Option<Arc<dyn Admit>>,
     /// A deadline may have come nearer.
     sooner: Notify,
 }
@@ -91,6 +98,8 @@ struct Outlets {
     waiting: HashMap<LinkName, LinkId>,
     wakes: Vec<Waker>,
     pool: Pool,
+    /// Who uses how much.
+    ledger: Ledger,
 }
 
 /// Takes a link's first message, which comes before the link has an id.
@@ -150,6 +159,18 @@ impl relay::Outbox for Outlets {
     fn hang_up(&mut self, link: LinkId, reason: Code) {
         self.push(link, |outbox, _| outbox.end(close_code(reason)));
     }
+
+    fn ask(&mut self, link: LinkId, ask: &Ask) {
+        self.push(link, |outbox, _| outbox.ask(*ask)); // its task sees to the answer
+    }
+
+    fn open(&mut self, host: LinkId, device: LinkId) -> bool {
+        self.ledger.open(host, device)
+    }
+
+    fn over(&mut self, _: LinkId, device: LinkId) {
+        self.ledger.over(device);
+    }
 }
 
 /// The WebSocket close code for a link that the switch ends: the reason, in the private range.
@@ -167,6 +188,7 @@ pub(crate) struct Turn<'a> {
     records: u64,
     bytes: u64,
     seen: Option<&'a mut Vec<usize>>,
+    pause: Duration,
 }
 
 impl Turn<'_> {
@@ -186,6 +208,7 @@ impl Turn<'_> {
                 outlets.push(to, |outbox, pool| outbox.push_data(idx, message, len, pool));
                 self.records += 1;
                 self.bytes += len as u64;
+                self.pause = self.pause.max(outlets.ledger.charge(link, len as u64, self.now));
                 if let Some(seen) = &mut self.seen {
                     seen.push(len);
                 }
@@ -203,9 +226,10 @@ impl Hub {
     pub(crate) fn new(config: &RelayConfig) -> Self {
         let policy = relay::Config {
             operator: match config.admission {
-                Admission::Open => None,
                 Admission::Key(hash) => Some(hash),
+                Admission::Open | Admission::Ask(_) => None,
             },
+            ask: matches!(config.admission, Admission::Ask(_)),
             ..relay::Config::default()
         };
         let links = config.max_links;
@@ -226,6 +250,10 @@ impl Hub {
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             tap: config.tap.clone(),
+            admit: match &config.admission {
+                Admission::Ask(admit) => Some(admit.clone()),
+                _ => None,
+            },
             sooner: Notify::new(),
         }
     }
@@ -279,7 +307,7 @@ impl Hub {
     /// Takes what a waiting host says; `None` where there is no link of this name, or the relay is about to stop. False
     /// where it broke the rules.
     pub(crate) fn post(&self, link_name: &LinkName, message: &mut [u8]) -> Option<bool> {
-        self.turn(true, |turn| {
+        let (answered, _) = self.turn(true, |turn| {
             // Its name cannot be guessed, so how long the search for it takes tells nothing.
             let outlets = &turn.state.outlets;
             let link = outlets.waiting.get(link_name).copied().filter(|link| outlets.is_open(*link))?;
@@ -287,7 +315,8 @@ impl Hub {
                 return None;
             }
             Some(turn.handle(link, message))
-        })
+        });
+        answered
     }
 
     /// Says to the hosts that wait that the relay is there, each in its turn, for ever.
@@ -313,17 +342,19 @@ impl Hub {
         self.with(|state, _| {
             state.outlets.remove(link);
             state.switch.detach(link, &mut state.outlets);
+            state.outlets.ledger.leave(link); // what was open on it has been counted off
         });
     }
 
-    /// Handles what one read of a link brought.
-    pub(crate) fn turn<R>(&self, from_host: bool, f: impl FnOnce(&mut Turn<'_>) -> R) -> R {
+    /// Handles what one read of a link brought. Also returns how long its account has to wait before more is read.
+    pub(crate) fn turn<R>(&self, from_host: bool, f: impl FnOnce(&mut Turn<'_>) -> R) -> (R, Duration) {
         let mut seen = Vec::new();
-        let (result, records, bytes) = self.with(|state, now| {
+        let (result, records, bytes, pause) = self.with(|state, now| {
             let seen = self.tap.as_ref().map(|_| &mut seen);
-            let mut turn = Turn { state, now, records: 0, bytes: 0, seen };
+            let mut turn = Turn { state, now, records: 0, bytes: 0, seen, pause: Duration::ZERO };
             let result = f(&mut turn);
-            (result, turn.records, turn.bytes)
+            let Turn { records, bytes, pause, .. } = turn;
+            (result, records, bytes, pause)
         });
         if records > 0 {
             self.records.fetch_add(records, Ordering::Relaxed);
@@ -333,7 +364,77 @@ impl Hub {
             let at = self.started.elapsed();
             seen.into_iter().for_each(|bytes| tap(Seen { at, from_host, bytes }));
         }
-        result
+        (result, pause)
+    }
+
+    /// Asks whether a host may come in.
+    pub(crate) fn ask(&self, ask: Ask) -> Option<Answer> {
+        self.admit.as_ref().map(|admit| admit.admit(ask))
+    }
+
+    /// Carries out what was decided on a host.
+    pub(crate) fn settle(&self, link: LinkId, route: RouteId, answer: Result<Entitlement, Refusal>) {
+        let unix = unix_now();
+        self.with(|state, now| {
+            let State { switch, outlets, .. } = state;
+            let admitted = match answer {
+                Ok(entitlement) => outlets.ledger.admit(link, route, entitlement, unix),
+                Err(Refusal::Denied) => Err(Code::Denied),
+                Err(Refusal::Busy) => Err(Code::Busy),
+            };
+            match admitted {
+                Ok(()) => switch.admit(now, link, &mut UnwrapErr(SysRng), outlets),
+                Err(code) => switch.deny(link, code, outlets),
+            }
+        });
+    }
+
+    /// Cuts the hosts of an account off. Returns how many there were.
+    pub(crate) fn cut(&self, account: &str) -> usize {
+        self.with(|state, _| {
+            let State { switch, outlets, .. } = state;
+            let hosts = outlets.ledger.hosts_of(account);
+            for link in &hosts {
+                switch.deny(*link, Code::Denied, outlets);
+            }
+            hosts.len()
+        })
+    }
+
+    /// Cuts off whose time or bytes are used up.
+    fn enforce(&self) {
+        let unix = unix_now();
+        self.with(|state, _| {
+            let State { switch, outlets, .. } = state;
+            for (link, code) in outlets.ledger.due(unix) {
+                switch.deny(link, code, outlets);
+            }
+        });
+    }
+
+    /// Tells what accounts have used.
+    pub(crate) fn bill(&self) {
+        let Some(admit) = &self.admit else { return };
+        let used = self.with(|state, _| state.outlets.ledger.bill());
+        if !used.is_empty() {
+            admit.charge(&used);
+        }
+    }
+
+    /// Looks after accounts, for ever.
+    pub(crate) async fn keep_accounts<R: Runtime>(&self) {
+        let mut rounds = 0_u32;
+        loop {
+            R::sleep(ROUND).await;
+            if self.with(|state, _| state.outlets.ledger.is_empty()) {
+                continue;
+            }
+            self.enforce();
+            rounds = rounds.wrapping_add(1);
+            if rounds.is_multiple_of(BILLING) {
+                self.bill();
+            }
+        }
     }
 
     /// These pieces have left on a link.

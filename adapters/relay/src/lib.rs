@@ -19,7 +19,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "accounts")]
 pub mod account;
 mod config;
 mod frame;

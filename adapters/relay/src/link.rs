@@ -14,10 +14,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use homing_core::hop::MAX_MESSAGE;
+use homing_core::hop::{MAX_MESSAGE, RouteId};
 use homing_core::relay::LinkId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::account::Answer;
 use crate::frame::{Decoder, Fault, Incoming};
 use crate::http::Opening;
 use crate::hub::{DRAINING, Hub, LinkName, Outlet};
@@ -72,6 +73,10 @@ struct Link<R: Runtime> {
     is_host: bool,
     /// What its host's messages name it by, where that waits: they come on other connections.
     waits: Option<LinkName>,
+    /// Whether the host may come in.
+    answer: Option<(RouteId, Answer)>,
+    /// Nothing is read before this, which its account has to wait for.
+    pause: Option<Pin<Box<R::Sleep>>>,
     writing: VecDeque<Piece>,
     /// Bytes of the first piece that the socket has taken.
     offset: usize,
@@ -105,6 +110,8 @@ pub(crate) async fn run<R: Runtime>(io: R::Io, head: Vec<u8>, early: Bytes, open
         waits,
         // The first message leaves with it.
         writing: VecDeque::from([Piece { bytes: head, channel: 0, charged: 0 }]),
+        answer: None,
+        pause: None,
         offset: 0,
         unflushed: false,
         progress: Instant::now(),
@@ -141,6 +148,7 @@ impl<R: Runtime> Link<R> {
             // The socket wakes nobody until it is read again, and what is left to come is its end.
             cx.waker().wake_by_ref();
         }
+        self.poll_answer(cx);
         let ending = self.outlet.lock().ending();
         match ending {
             Ending::Open => {}
@@ -179,10 +187,29 @@ impl<R: Runtime> Link<R> {
         }
     }
 
+    /// Hears whether a host may come in.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) {
+        let asked = self.outlet.lock().take_ask();
+        if let Some(ask) = asked {
+            self.answer = self.hub.ask(ask).map(|answer| (ask.route_id, answer));
+        }
+        let Some((route, answer)) = &mut self.answer else { return };
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            self.hub.settle(self.id, *route, answer);
+            self.answer = None;
+        }
+    }
+
     /// Reads what has arrived. Ready where the peer's side is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<Heard>> {
         READ_BUFFER.with_borrow_mut(|scratch| {
             for _ in 0..READS {
+                if let Some(pause) = &mut self.pause {
+                    if pause.as_mut().poll(cx).is_pending() {
+                        return Ok(Poll::Pending);
+                    }
+                    self.pause = None;
+                }
                 let start = self.tail.len();
                 let Some(space) = scratch.get_mut(start..) else { return Ok(Poll::Ready(Heard::End(1009))) };
                 let mut space = ReadBuf::new(space);
@@ -217,7 +244,7 @@ impl<R: Runtime> Link<R> {
     fn hear(&mut self, buf: &mut [u8]) -> Heard {
         let Self { hub, id, outlet, decoder, spoke, is_host, tail, .. } = self;
         let mut rest = buf;
-        let heard = hub.turn(*is_host, |turn| {
+        let (heard, pause) = hub.turn(*is_host, |turn| {
             loop {
                 let limit = if *spoke { MAX_MESSAGE } else { FIRST_MESSAGE };
                 let (incoming, len) = match decoder.read(rest, limit) {
@@ -244,6 +271,9 @@ impl<R: Runtime> Link<R> {
                 rest = next;
             }
         });
+        if !pause.is_zero() {
+            self.pause = Some(Box::pin(R::sleep(pause)));
+        }
         tail.clear();
         match heard {
             Ok(None) if rest.is_empty() => *tail = Vec::new(),
@@ -314,6 +344,9 @@ impl<R: Runtime> Link<R> {
         }
         if self.writing.is_empty() {
             outbox.set_waker(Some(cx.waker().clone()));
+            if outbox.has_ask() {
+                cx.waker().wake_by_ref(); // it came while nobody could be woken
+            }
             outbox.shrink();
             self.writing = VecDeque::new();
             return false;

@@ -8,6 +8,7 @@ use core::task::Waker;
 use std::collections::{HashMap, VecDeque};
 
 use homing_core::hop::MAX_MESSAGE;
+use homing_core::relay::Ask;
 use homing_driver::relay::events;
 
 use crate::frame::{self, MAX_HEADER};
@@ -95,6 +96,8 @@ pub(crate) struct Outbox {
     ending: Ending,
     /// Who writes, while there is nothing to write.
     waker: Option<Waker>,
+    /// The question whether its host may come in, until the link's task has put it.
+    ask: Option<Ask>,
 }
 
 impl Default for Outbox {
@@ -113,7 +116,24 @@ impl Outbox {
             queued: 0,
             ending: Ending::Open,
             waker: None,
+            ask: None,
         }
+    }
+
+    /// Leaves the question whether the link's host may come in. Returns whom to wake.
+    pub(crate) const fn ask(&mut self, ask: Ask) -> Option<Waker> {
+        self.ask = Some(ask);
+        self.waker.take()
+    }
+
+    /// The question, once.
+    pub(crate) const fn take_ask(&mut self) -> Option<Ask> {
+        self.ask.take()
+    }
+
+    /// Whether there is a question.
+    pub(crate) const fn has_ask(&self) -> bool {
+        self.ask.is_some()
     }
 
     /// Queues a message of the switch. Returns whom to wake.

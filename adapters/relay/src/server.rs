@@ -118,6 +118,7 @@ impl<R: Runtime> Server<R> {
             () = shutdown => {}
             () = accept_all::<R>(listener, &shared) => {}
             () = shared.hub.keep_time::<R>() => {}
+            () = shared.hub.keep_accounts::<R>() => {}
         }
         // The socket is closed by now: another relay may take the address while this one drains.
         shared.refuse_new();
@@ -126,11 +127,13 @@ impl<R: Runtime> Server<R> {
             () = shared.tasks.wait() => {}
             () = R::sleep(shared.drain) => tracing::info!(links = shared.tasks.len(), "ending the links that have stayed"),
             () = shared.hub.keep_time::<R>() => {}
+            () = shared.hub.keep_accounts::<R>() => {}
         }
         drop(stop_on_drop);
         if timeout::<R, _>(LEAVE, shared.tasks.wait()).await.is_none() {
             tracing::warn!(links = shared.tasks.len(), "links did not end in time");
         }
+        shared.hub.bill();
     }
 }
 
@@ -173,6 +176,13 @@ impl RelayHandle {
             forwarded_bytes,
             queued_bytes: self.shared.hub.queued(),
         }
+    }
+
+    /// Cuts the hosts of an account off, at once; whether they may come back is for its [`Admit`](crate::account::Admit)
+    /// to say. Returns how many there were.
+    #[must_use]
+    pub fn cut(&self, account: &str) -> usize {
+        self.shared.hub.cut(account)
     }
 
     /// Reads the certificate's files again, for new connections.

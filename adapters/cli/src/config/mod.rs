@@ -1,6 +1,7 @@
 //! Settings from four places: flags beat `HOMING_*` variables, these beat `homing.toml` in the data directory, and the
 //! file beats defaults. What a setting does is its command's business.
 
+mod plans;
 mod services;
 pub(crate) mod settings;
 mod value;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use homing_host::service::{Exposed, Services};
 use serde_json::json;
 
+use homing_relay::account::Plans;
 use services::Service;
 use settings::SETTINGS;
 pub(crate) use settings::{Kind, Setting};
@@ -33,6 +35,8 @@ pub(crate) struct Config {
     found: BTreeMap<&'static str, (Value, Origin)>,
     /// Those with a section of their own.
     services: Vec<Service>,
+    /// What the accounts of a relay may use; from the file only.
+    plans: Plans,
 }
 
 impl Config {
@@ -43,8 +47,12 @@ impl Config {
 
     fn gather(data: &Path, file: toml::Table, env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let wrong = |text: String| Failure::usage(format!("{}: {text}", data.join(FILE).display()));
-        let (mut found, mut services) = (BTreeMap::new(), Vec::new());
+        let (mut found, mut services, mut plans) = (BTreeMap::new(), Vec::new(), Plans::new());
         for (section, table) in file {
+            if section == "plans" {
+                plans = plans::parse(table).map_err(wrong)?;
+                continue;
+            }
             let toml::Value::Table(table) = table else {
                 return Err(wrong(format!("{section:?} stands outside of a section; write it under {}", sections())));
             };
@@ -81,7 +89,12 @@ impl Config {
                 found.insert(setting.key, (value, Origin::Default));
             }
         }
-        Ok(Self { data: data.to_path_buf(), found, services })
+        Ok(Self { data: data.to_path_buf(), found, services, plans })
+    }
+
+    /// The plans of a relay's accounts.
+    pub(crate) const fn plans(&self) -> &Plans {
+        &self.plans
     }
 
     /// A setting's text: the flag's, or what was found.
@@ -176,7 +189,8 @@ impl Config {
                 out.text(line)?;
             }
         }
-        for (key, value, default) in self.services.iter().flat_map(Service::shown) {
+        let plans = plans::shown(&self.plans).map(|(key, value)| (key, value, false));
+        for (key, value, default) in self.services.iter().flat_map(Service::shown).chain(plans) {
             let line = format!("{key} = {}", services::as_toml(&value));
             let by = if default { Origin::Default } else { Origin::File };
             if origin {
@@ -196,6 +210,7 @@ fn sections() -> String {
     let mut names: Vec<_> = SETTINGS.iter().map(|setting| format!("[{}]", setting.section())).collect();
     names.dedup();
     names.push(format!("[{}.NAME]", services::SECTION));
+    names.push("[plans.NAME]".into());
     names.join(", ")
 }
 
@@ -220,6 +235,23 @@ mod tests {
             Failure::Said { text, .. } => text,
             other => format!("{other:?}"),
         })
+    }
+
+    #[test]
+    fn plans_are_read_and_shown_and_their_faults_told() {
+        let config = gather("[plans.small]\nhosts = 1\nbytes_per_second = 20000\nfeatures = ['x']", &[]).unwrap();
+        assert_eq!((config.plans()["small"].hosts, config.plans()["small"].devices), (Some(1), None));
+        let shown: Vec<_> = plans::shown(config.plans()).map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(
+            shown,
+            ["plans.small.bytes_per_second=20000", "plans.small.features=[\"x\"]", "plans.small.hosts=1"]
+        );
+        let error = |file| gather(file, &[]).unwrap_err();
+        assert!(error("[plans.small]\nhost = 1").contains("bytes_per_month"));
+        assert!(error("[plans.small]\nhosts = -1").contains("[plans.small]"));
+        assert!(error("[plans.small]\nbytes_per_second = 100").contains("16384"));
+        assert!(error("[plans.unlimited]\nhosts = 1").contains("another name"));
+        assert!(error("plans = 1").contains("[plans.NAME]"));
     }
 
     #[test]

@@ -1,21 +1,46 @@
 //! What a running relay answers to commands.
 
-use homing_local::control::{Listener, Request};
+use std::sync::Arc;
+
+use homing_local::control::{ControlError, Listener, Request};
 use homing_relay::RelayHandle;
+use homing_relay::account::AccountBook;
 use serde_json::{Value, json};
 
+use super::keys::carry_out;
+
 /// Answers until dropped.
-pub(super) async fn serve(listener: Listener, relay: RelayHandle) {
-    listener.serve(move |request| answer(request, relay.clone())).await;
+pub(super) async fn serve(listener: Listener, relay: RelayHandle, book: Option<Arc<AccountBook>>) {
+    listener.serve(move |request| answer(request, relay.clone(), book.clone())).await;
 }
 
-async fn answer(mut request: Request, relay: RelayHandle) {
+async fn answer(mut request: Request, relay: RelayHandle, book: Option<Arc<AccountBook>>) {
     let answered = match request.value.get("cmd").and_then(Value::as_str) {
         Some("status") => request.replies.send(&status(&relay)).await,
-        _ => request.replies.refuse("bad_request", "a relay knows the command status only").await,
+        Some("keys") => match book {
+            Some(book) => keys(&mut request, &relay, &book).await,
+            None => {
+                request.replies.refuse("open", "the relay runs with --open: it lets every host in, without keys").await
+            }
+        },
+        _ => request.replies.refuse("bad_request", "a relay knows the commands status and keys").await,
     };
     if let Err(error) = answered {
         tracing::debug!(%error, "a control request was not answered");
+    }
+}
+
+async fn keys(request: &mut Request, relay: &RelayHandle, book: &AccountBook) -> Result<(), ControlError> {
+    match carry_out(book.accounts(), &request.value) {
+        Ok(answer) => {
+            if request.value.get("do").and_then(Value::as_str) == Some("revoke") {
+                let name = request.value.get("name").and_then(Value::as_str).unwrap_or_default();
+                let hosts = relay.cut(name);
+                tracing::info!(account = name, hosts, "account revoked; its hosts are cut off");
+            }
+            request.replies.send(&answer).await
+        }
+        Err(error) => request.replies.refuse("account", &error.to_string()).await,
     }
 }
 

@@ -33,11 +33,11 @@ pub(super) fn open(data: &Path) -> Result<(Accounts, Option<RelayKey>), Failure>
         return Ok((accounts, Some(key)));
     };
     let text = core::str::from_utf8(&bytes).unwrap_or_default();
-    let hash = homing_local::hex::parse(text.trim()).ok_or_else(|| {
+    let hash = homing_local::hex::parse::<32>(text.trim()).ok_or_else(|| {
         let path = path.display();
         Failure::failed(format!("{path} holds no hash; remove it to make a new key, which every host then needs"))
     })?;
-    accounts.add_hash(FIRST, UNLIMITED, None, now, &hash).map_err(|error| failed(&error))?;
+    accounts.add_hash(FIRST, UNLIMITED, None, now, hash.expose()).map_err(|error| failed(&error))?;
     Ok((accounts, None))
 }
 

@@ -1,12 +1,14 @@
 //! `homing relay …`: runs a relay, and asks a running one.
 
 mod control;
-mod key;
+mod keys;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use homing_local::RoleLock;
 use homing_local::control::{Listener, Role, call};
+use homing_relay::account::AccountBook;
 use homing_relay::{Admission, Relay, RelayConfig, RelayError, TlsFiles};
 use serde_json::json;
 
@@ -35,7 +37,13 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
 
     let _lock = RoleLock::acquire(data, "relay").map_err(|error| Failure::of(Exit::Failed, &error))?;
     let stop = signals::shutdown()?;
-    let (admission, fresh) = if open { (Admission::Open, None) } else { key::load_or_make(data)? };
+    let (book, fresh) = if open {
+        (None, None)
+    } else {
+        let (accounts, fresh) = keys::open(data)?;
+        (Some(Arc::new(AccountBook::new(accounts, config.plans().clone()))), fresh)
+    };
+    let admission = book.clone().map_or(Admission::Open, |book| Admission::Ask(book));
     let has_tls = tls.is_some();
     let relay = Relay::bind(RelayConfig { tls, names: names.clone(), drain, ..RelayConfig::new(listen, admission) });
     let relay = relay.await.map_err(|error| {
@@ -66,8 +74,13 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
 
     let (handle, reloading) = (relay.handle(), relay.handle());
     let side = async {
-        tokio::join!(control::serve(control, handle), async {
+        tokio::join!(control::serve(control, handle, book.clone()), async {
             while hangups.recv().await.is_some() {
+                match (&book, Config::load(data)) {
+                    (Some(book), Ok(config)) => book.set_plans(config.plans().clone()),
+                    (_, Err(Failure::Said { text, .. })) => tracing::error!("keeping the plans read before: {text}"),
+                    _ => {}
+                }
                 match reloading.reload_tls() {
                     Ok(()) => tracing::info!("read the certificate again"),
                     Err(error) => tracing::error!(%error, "keeping the certificate that was read before"),
@@ -87,6 +100,8 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     tracing::info!("the relay has stopped");
     Ok(())
 }
+
+pub(crate) use keys::keys;
 
 /// `relay status`.
 pub(crate) async fn status(data: &Path, out: Output) -> Result<(), Failure> {

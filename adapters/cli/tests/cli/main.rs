@@ -158,7 +158,7 @@ fn the_relay_key_is_shown_once_and_kept_as_a_hash() {
     let (_, log) = relay.stop();
     assert!(!log.contains(&key), "a log is no place for a key");
 
-    let kept = data.path().join("relay.key-hash");
+    let kept = data.path().join("relay.redb");
     assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     for file in std::fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
     {

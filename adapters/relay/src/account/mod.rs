@@ -1,17 +1,34 @@
 //! Who may register hosts, and how much each may use: accounts, the keys that they show, and their plans.
 //!
-//! An account is a name with one plan and one key, or two while one replaces the other. Only hashes of keys are kept.
-//! Accounts live in one file ([`Accounts`]); what they may use is said by the plan of their name, which the relay's
-//! configuration holds, so that a change of a plan reaches every account on it.
+//! Who comes in is decided by an [`Admit`]: with the feature `accounts` by [`Accounts`], a file with hashes of keys, or by
+//! a hook of the program's own. What the answer allows is kept by a ledger inside the relay: hosts and devices at once,
+//! bytes in a second and in a month, and the time when it ends.
 
+mod admit;
+#[cfg(feature = "accounts")]
+mod book;
+#[cfg(feature = "accounts")]
 mod key;
-mod plan;
-mod record;
-mod store;
+mod ledger;
 #[cfg(test)]
+mod ledger_tests;
+mod plan;
+#[cfg(feature = "accounts")]
+mod record;
+#[cfg(feature = "accounts")]
+mod store;
+#[cfg(all(test, feature = "accounts"))]
 mod tests;
 
+pub use admit::{Admit, Answer, Entitlement, Refusal};
+#[cfg(feature = "accounts")]
+pub use book::{AccountBook, Plans};
+#[cfg(feature = "accounts")]
 pub use key::{PREFIX, RelayKey};
 pub use plan::{Plan, UNLIMITED};
+#[cfg(feature = "accounts")]
 pub use record::{AccountEntry, Month};
+#[cfg(feature = "accounts")]
 pub use store::{AccountError, Accounts, Denial, Entitled};
+
+pub(crate) use ledger::Ledger;

@@ -39,6 +39,10 @@ impl AccountEntry {
     /// Bytes forwarded in the month of this time.
     #[must_use]
     pub fn used_in(&self, month: Month) -> u64 {
-        self.used.filter(|(known, _)| *known == month).map_or(0, |(_, bytes)| bytes)
+        used_in(self.used, month)
     }
+}
+
+pub(super) fn used_in(used: Option<(Month, u64)>, month: Month) -> u64 {
+    used.filter(|(known, _)| *known == month).map_or(0, |(_, bytes)| bytes)
 }

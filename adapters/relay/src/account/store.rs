@@ -7,12 +7,13 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
 
 use super::key::RelayKey;
-use super::record::{AccountEntry, Month};
+use super::record::{AccountEntry, Month, used_in};
 
 /// From an account's name to its [`AccountEntry`], as JSON.
 const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
@@ -80,6 +81,15 @@ pub struct Entitled {
     pub plan: String,
     /// Until when this key lets in, in Unix seconds: the account ends then, or this key does, which another has replaced.
     pub until: Option<u64>,
+    used: Option<(Month, u64)>,
+}
+
+impl Entitled {
+    /// Bytes that the account has used in this month.
+    #[must_use]
+    pub fn used_in(&self, month: Month) -> u64 {
+        used_in(self.used, month)
+    }
 }
 
 /// The accounts of a relay, in one file that one process has open at a time. Every change is on disk when its call
@@ -223,7 +233,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::Storage`].
-    pub fn charge(&self, used: &BTreeMap<String, u64>, month: Month) -> Result<(), AccountError> {
+    pub fn charge(&self, used: &BTreeMap<Arc<str>, u64>, month: Month) -> Result<(), AccountError> {
         self.change(|change| {
             for (name, bytes) in used {
                 if let Some(mut entry) = change.find(name)? {
@@ -256,7 +266,7 @@ impl Accounts {
                 return Ok(Err(Denial::Unknown));
             }
             let until = [entry.expires_at, key_until].into_iter().flatten().min();
-            Ok(Ok(Entitled { name: name.into(), plan: entry.plan, until }))
+            Ok(Ok(Entitled { name: name.into(), plan: entry.plan, until, used: entry.used }))
         })
     }
 

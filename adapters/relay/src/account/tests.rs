@@ -1,4 +1,5 @@
 //! Accounts in a file of their own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -78,7 +79,7 @@ fn a_revoked_account_is_told_from_an_unknown_one_and_stays_so() {
 fn use_is_counted_by_the_month() {
     let (_dir, accounts) = accounts();
     accounts.add("alice", UNLIMITED, None, NOW).unwrap();
-    let used = |bytes| BTreeMap::from([("alice".to_owned(), bytes), ("gone".to_owned(), 9)]);
+    let used = |bytes| BTreeMap::from([("alice".into(), bytes), ("gone".into(), 9)]);
     let month = Month::of(NOW);
     accounts.charge(&used(5), month).unwrap();
     accounts.charge(&used(7), month).unwrap();
