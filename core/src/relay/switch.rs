@@ -339,7 +339,8 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
     fn touch(&mut self, now: Instant, slot: u32) {
         let links = self.links.as_mut();
         let Some(link) = at(links, slot) else { return };
-        if matches!(link.role, Role::Greeted { .. } | Role::Asked(_) | Role::Waiting(_)) || now.since(link.heard) < TICK {
+        if matches!(link.role, Role::Greeted { .. } | Role::Asked(_) | Role::Waiting(_)) || now.since(link.heard) < TICK
+        {
             return;
         }
         link.heard = now;

@@ -23,10 +23,11 @@ use program::{Data, Server, ok, run, text};
 fn help_lists_exactly_the_commands_there_are() {
     let all = [
         ("", "completions config connect demo doctor forward host hosts man pair proxy relay status"),
-        ("relay", "start status"),
+        ("relay", "keys start status"),
+        ("relay keys", "add list revoke rotate"),
         ("host", "audit devices disable enable pair start token"),
         ("host devices", "grant list rename revoke"),
-        ("hosts", "forget list rename"),
+        ("hosts", "forget list log rename"),
         ("config", "check lock show unlock"),
     ];
     for (command, expected) in all {
@@ -108,7 +109,7 @@ fn links_come_from_stdin_too() {
 #[test]
 fn json_goes_to_stdout_alone_and_has_its_shape() {
     let data = Data::new();
-    assert_eq!(data.json(&["status"]), json!({ "roles": [] }));
+    assert_eq!(data.json(&["status"]), json!({ "roles": [], "warnings": [] }));
     assert_eq!(data.json(&["hosts", "list"]), json!([]));
     let checks = data.json(&["doctor"]);
     let names: BTreeSet<_> = checks["checks"].as_array().unwrap().iter().map(|check| check["check"].as_str()).collect();
