@@ -126,6 +126,9 @@ impl Host {
         if config.relays.is_empty() && !config.relays_later {
             return Err(HostError::NoRelay);
         }
+        if let Some(signer) = state.signer() {
+            services.sign_with(&Arc::new(signer));
+        }
         let listener = Listener::bind(&config.data, Role::Host)?;
         let settings = config.settings.take().map(settings::listen).transpose().map_err(HostError::Settings)?;
         let trail = Trail::open(state.audit_files(&config.data))?;
@@ -338,6 +341,12 @@ impl HostHandle {
     #[must_use]
     pub fn audit_files(&self) -> AuditFiles {
         self.shared.lock().state.audit_files(&self.shared.data)
+    }
+
+    /// What services check the host's assertions with: a JSON Web Key Set.
+    #[must_use]
+    pub fn jwks(&self) -> Value {
+        self.shared.services().signer().map_or_else(|| json!({ "keys": [] }), |signer| signer.jwks())
     }
 
     /// The lines that are added to the audit trail from now on.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use homing_core::channel::token_hash;
-use homing_core::crypto::{Identity, PublicKey, Secret};
+use homing_core::crypto::{Identity, PROTO, PublicKey, Secret, hash};
 use homing_core::handshake::Suite;
 use homing_local::clock::unix_now;
 use homing_local::device_log::Log;
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::audit::{AuditError, AuditFiles, Writer};
 use crate::grant::{self, Grant};
 use crate::roster;
+use crate::service::Signer;
 use crate::settings::token::{self, ApiToken};
 use crate::settings::{NewToken, Scope};
 
@@ -43,6 +44,9 @@ pub struct State {
     /// What the audit trail is chained under; made with the first trail.
     #[serde(default)]
     audit_key: Option<Hex<32>>,
+    /// What services are told under who calls; made when it is first needed.
+    #[serde(default)]
+    assertion_key: Option<Hex<32>>,
     /// Relays that were set while it ran; they count where its start names none.
     #[serde(default)]
     pub(crate) relays: Vec<String>,
@@ -173,6 +177,7 @@ impl State {
             capability_key: Hex(Secret::random(&mut rng)),
             previous_capability_key: Hex(Secret::random(&mut rng)),
             audit_key: Some(Hex(Secret::random(&mut rng))),
+            assertion_key: Some(Hex(Secret::random(&mut rng))),
             relays: Vec::new(),
             tokens: Vec::new(),
             log: Log::default(),
@@ -185,6 +190,13 @@ impl State {
         // Whoever opens a state sees to it that there is a key.
         let key = self.audit_key.as_ref().map_or(Secret::new([0; 32]), |key| key.0.duplicate());
         AuditFiles::new(data, key)
+    }
+
+    /// Who tells services who calls: the host, under the id by which devices list it.
+    pub(crate) fn signer(&self) -> Option<Signer> {
+        let host = Identity::from_secret(&self.identity.0);
+        let id = hash(&[PROTO, b" host id", host.public().as_bytes()]);
+        Signer::new(&self.assertion_key.as_ref()?.0, hex::emit(id.get(..8)?))
     }
 
     pub(crate) fn by_key(&self, key: &PublicKey) -> Option<&Device> {
@@ -319,10 +331,11 @@ pub fn open_or_create(data: &Path, name: &str) -> Result<(Vault<State>, State), 
 
 /// Adds what states of earlier versions lack.
 fn complete(mut vault: Vault<State>, mut state: State) -> Result<(Vault<State>, State), StoreError> {
-    if state.audit_key.is_none() || state.lacks_log() {
+    if state.audit_key.is_none() || state.assertion_key.is_none() || state.lacks_log() {
         let key = || Hex(Secret::random(&mut crate::random()));
         let ((), completed) = vault.update(|state| {
             state.audit_key.get_or_insert_with(key);
+            state.assertion_key.get_or_insert_with(key);
             if state.lacks_log() {
                 roster::note(&mut state.log, &[], &roster::of(&state.devices), unix_now());
             }
@@ -339,6 +352,15 @@ fn complete(mut vault: Vault<State>, mut state: State) -> Result<(Vault<State>, 
 pub fn audit_files(data: &Path) -> Result<AuditFiles, DeviceError> {
     let (_, state) = open(data)?;
     Ok(state.audit_files(data))
+}
+
+/// What services of the host in this data directory check its assertions with: a JSON Web Key Set.
+///
+/// # Errors
+/// [`DeviceError::NoHost`], [`DeviceError::Store`].
+pub fn jwks(data: &Path) -> Result<Value, DeviceError> {
+    let (_, state) = open(data)?;
+    Ok(state.signer().map_or_else(|| json!({ "keys": [] }), |signer| signer.jwks()))
 }
 
 fn open(data: &Path) -> Result<(Vault<State>, State), DeviceError> {

@@ -21,6 +21,8 @@ pub(crate) enum HostCommand {
     Audit(HostAuditArgs),
     /// Make a token for the settings page and its API; it is shown once
     Token(HostTokenArgs),
+    /// Print the key that services check the header Homing-Assertion with, as a JSON Web Key Set
+    Jwks,
     /// Let devices reach the running host again
     Enable,
     /// Cut the running host off from its relays and devices

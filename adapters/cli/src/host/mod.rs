@@ -35,6 +35,12 @@ pub(crate) async fn set_enabled(enabled: bool, data: &Path, out: Output) -> Resu
     out.say(&json!({ "ok": true, "enabled": enabled, "running": live }), format_args!("the host {now} {when}"))
 }
 
+/// `host jwks`: no secret, and the same whether the host runs or not.
+pub(crate) fn jwks(data: &Path, out: Output) -> Result<(), Failure> {
+    let keys = registry::jwks(data).map_err(|error| refused(&error))?;
+    out.say(&keys, &keys)
+}
+
 /// Gives an order to the running host; false where none runs.
 async fn tell(data: &Path, order: &Value) -> Result<bool, Failure> {
     Ok(ask(data, order).await?.is_some())

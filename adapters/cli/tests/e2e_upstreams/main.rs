@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod addresses;
+mod assertion;
 mod pool;
 mod secrets;
 #[path = "../support/mod.rs"]

@@ -12,6 +12,7 @@ use super::{Caller, Credential};
 
 const HOMING_DEVICE: HeaderName = HeaderName::from_static("homing-device");
 const HOMING_DEVICE_NAME: HeaderName = HeaderName::from_static("homing-device-name");
+pub(super) const HOMING_ASSERTION: HeaderName = HeaderName::from_static("homing-assertion");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

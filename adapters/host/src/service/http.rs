@@ -4,6 +4,7 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::time::Duration;
 
+use homing_local::clock::unix_now;
 use http::uri::Uri;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -17,7 +18,7 @@ use super::body::{Answer, Passed};
 use super::connect::Remote;
 use super::ending::{Ending, InOrder};
 use super::exchange::Exchange;
-use super::headers::{Identity, Unfit, clean_answer, clean_request, wanted_upgrade};
+use super::headers::{HOMING_ASSERTION, Identity, Unfit, clean_answer, clean_request, wanted_upgrade};
 use super::{Caller, Pass, Place, Refusal, Service, ServiceError, Stream, upgrade};
 
 const MAX_HEAD: usize = 64 * 1024;
@@ -175,6 +176,10 @@ where
                 Unfit::Coding => refusal(StatusCode::NOT_IMPLEMENTED, "send no Transfer-Encoding other than chunked"),
             }
         })?;
+        if let Some(signer) = service.signer.get() {
+            let assertion = signer.assertion(self.caller, service.name(), unix_now());
+            request.headers_mut().insert(HOMING_ASSERTION, assertion);
+        }
         *request.version_mut() = Version::HTTP_11;
         Ok(())
     }

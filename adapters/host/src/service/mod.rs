@@ -12,6 +12,7 @@
 //! | `Host` | the service's own authority, as exposed |
 //! | `Homing-Device` | the device's id, in hex |
 //! | `Homing-Device-Name` | the device's name, UTF-8, percent-encoded |
+//! | `Homing-Assertion` | the same, signed by the host: see below |
 //! | `Forwarded` | `for="_DEVICE";host="HOST";proto=http`, HOST as the device wrote it |
 //! | `X-Forwarded-Host`, `X-Forwarded-Proto` | the same, for services that know only these |
 //! | `X-Forwarded-For`, `X-Real-IP` | an address that stands for the device, see below |
@@ -22,6 +23,12 @@
 //! What a device sends under any of these names is removed, spelled with `_` for `-` too.
 //!
 //! `proto` is `http` because that is what arrived on the stream; whether a browser holds TLS before it is not known here.
+//!
+//! `Homing-Assertion` is a JSON Web Token (EdDSA) for a service that others reach, too, and that cannot believe headers. Its
+//! claims are `iss`, the host's id as `homing hosts list` shows it, `aud`, the service's name, `sub`, the device's id, `name`,
+//! `iat`, `exp`, at most 60 seconds later, and `jti`; requests within some seconds have the same one. The public key is at
+//! `/.well-known/jwks.json` where the host serves its settings, and from `homing host jwks`. Hosts set it; a [`Service`]
+//! that is served without one has none.
 //!
 //! The [`Credential`] of a service is set in its header, whatever a device sends there.
 //!
@@ -40,6 +47,7 @@
 
 mod address;
 mod app;
+mod assertion;
 mod body;
 mod connect;
 mod ending;
@@ -66,6 +74,7 @@ pub use address::Forbidden;
 pub use options::{Ca, Credential, IDLE_CONNECTIONS, IDLE_TIME, MAX_CONNECTIONS, Options, OptionsError};
 pub use target::{ExposeError, Exposed, Target};
 
+pub(crate) use assertion::Signer;
 pub(crate) use target::check_name;
 
 use app::App;
@@ -197,6 +206,8 @@ pub struct Service {
     place: Place,
     /// What came after it, once it was replaced: none where it is exposed no longer.
     next: OnceLock<Option<Arc<Self>>>,
+    /// Who swears to it who calls.
+    signer: OnceLock<Arc<Signer>>,
 }
 
 #[derive(Debug)]
@@ -228,7 +239,7 @@ impl Service {
         let name = exposed.name.clone();
         let pool = Pool::new(&exposed.options);
         let place = Place::Remote(Box::new(Remote { exposed, connector, pool }));
-        Self { name, authority, place, next: OnceLock::new() }
+        Self { name, authority, place, next: OnceLock::new(), signer: OnceLock::new() }
     }
 
     /// An HTTP service that is no process of its own and has no port: `app` is called for each
@@ -252,7 +263,8 @@ impl Service {
     {
         let name = target::check_name(name)?.to_owned();
         let place = Place::InProcess(App::new(app));
-        Ok(Self { name, authority: HeaderValue::from_static("localhost"), place, next: OnceLock::new() })
+        let authority = HeaderValue::from_static("localhost");
+        Ok(Self { name, authority, place, next: OnceLock::new(), signer: OnceLock::new() })
     }
 
     /// The service that is to be used now, for streams that began before the configuration changed; none where there is
@@ -297,7 +309,10 @@ impl Service {
 
 /// All services of a host by name.
 #[derive(Clone, Debug, Default)]
-pub struct Services(BTreeMap<String, Arc<Service>>);
+pub struct Services {
+    all: BTreeMap<String, Arc<Service>>,
+    signer: OnceLock<Arc<Signer>>,
+}
 
 impl Services {
     /// Builds the table.
@@ -320,9 +335,25 @@ impl Services {
         Ok(table)
     }
 
+    /// From now on services are told who calls by this signer.
+    pub(crate) fn sign_with(&self, signer: &Arc<Signer>) {
+        let _ = self.signer.set(signer.clone()); // a host has one
+        for service in self.iter() {
+            let _ = service.signer.set(signer.clone());
+        }
+    }
+
+    /// What services check assertions with.
+    pub(crate) fn signer(&self) -> Option<&Arc<Signer>> {
+        self.signer.get()
+    }
+
     /// Takes the place of others: requests on streams that began with them go to these from now on.
     pub(crate) fn replace(&self, before: &Self) {
-        for (name, old) in &before.0 {
+        if let Some(signer) = before.signer.get() {
+            self.sign_with(signer);
+        }
+        for (name, old) in &before.all {
             let next = self.find(name);
             if next.is_none_or(|next| !Arc::ptr_eq(next, old)) {
                 let _ = old.next.set(next.cloned()); // nobody replaces it twice
@@ -340,28 +371,28 @@ impl Services {
     }
 
     fn insert(&mut self, service: Arc<Service>) -> Result<(), ExposeError> {
-        if self.0.contains_key(service.name()) {
+        if self.all.contains_key(service.name()) {
             return Err(ExposeError::Twice(service.name().to_owned()));
         }
-        self.0.insert(service.name().to_owned(), service);
+        self.all.insert(service.name().to_owned(), service);
         Ok(())
     }
 
     /// The service of that name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&Arc<Service>> {
-        self.0.get(name)
+        self.all.get(name)
     }
 
     /// All services, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.0.values()
+        self.all.values()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 }
 

@@ -1,7 +1,7 @@
-//! The page, its parts, and the API's description: files inside the program.
+//! The page, its parts, and the API's description: files inside the program. And the host's public key for services.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,11 +19,17 @@ pub(super) fn router() -> Router<Desk> {
         .route("/", get(|| file(HTML, include_str!("page/index.html"))))
         .route("/page.js", get(|| file(SCRIPT, include_str!("page/page.js"))))
         .route("/page.css", get(|| file(STYLE, include_str!("page/page.css"))))
+        .route("/.well-known/jwks.json", get(jwks))
         .route("/api/openapi.json", get(|| file(JSON, include_str!("openapi.json"))))
 }
 
 async fn file(kind: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+/// What services check assertions with. No secret, so nobody needs a token.
+async fn jwks(State(desk): State<Desk>) -> Response {
+    ([(header::CONTENT_TYPE, "application/jwk-set+json")], desk.host.jwks().to_string()).into_response()
 }
 
 /// What the page may load and who may show it: nothing and nobody from elsewhere.
