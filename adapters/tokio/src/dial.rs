@@ -26,14 +26,23 @@ pub async fn dial(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> R
     }
 }
 
-async fn dial_steps(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
-    let tcp = connect(url).await.map_err(|error| DialError::unreachable(url, error))?;
+/// Opens a connection to the relay that is to speak HTTP, encrypted as a link to it would be. Needs a deadline:
+/// [`DIAL_TIMEOUT`] for all that comes before its use.
+///
+/// # Errors
+/// [`DialError`], each kind with what to do about it.
+pub async fn connect(url: &RelayUrl, tls: &ClientTls) -> Result<Io, DialError> {
+    let tcp = connect_tcp(url).await.map_err(|error| DialError::unreachable(url, error))?;
     prepare(&tcp).map_err(|error| DialError::unreachable(url, error))?;
-    let io = if url.is_plain() { Io::Plain(tcp) } else { encrypt(url, tls, tcp).await? };
+    if url.is_plain() { Ok(Io::Plain(tcp)) } else { encrypt(url, tls, tcp).await }
+}
+
+async fn dial_steps(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
+    let io = connect(url, tls).await?;
     upgrade(url, io.compat(), config).await
 }
 
-async fn connect(url: &RelayUrl) -> io::Result<TcpStream> {
+async fn connect_tcp(url: &RelayUrl) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
     for attempt in attempts(lookup_host((url.host(), url.port())).await?)? {
         match timeout(attempt.limit, TcpStream::connect(attempt.address)).await {

@@ -11,7 +11,7 @@ mod runtime;
 mod socket;
 mod tls;
 
-pub use dial::{Socket, accept, dial, encrypt};
+pub use dial::{Socket, accept, connect, dial, encrypt};
 pub use homing_driver::relay::{
     BadRelayUrl, ClientTls, DIAL_TIMEOUT, DialError, MAX_AUTHORITY, PATH, RelayUrl, SUBPROTOCOL, ServerTls, TlsError,
     endpoint_config, prepare,

@@ -7,6 +7,7 @@ mod session;
 mod sessions;
 mod slot;
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -72,6 +73,7 @@ where
         ended: None,
         leave_at: None,
         pulse: Pulse::default(),
+        count: Arc::default(),
     };
     drive(socket, clock, &bell, &mut host).await
 }
@@ -93,6 +95,8 @@ struct Host<'a, G: Gate, C: Clock> {
     /// The relay is about to go: when to leave it.
     leave_at: Option<Instant>,
     pulse: Pulse,
+    /// How many channels there are, for those outside.
+    count: Arc<AtomicUsize>,
 }
 
 /// The link may also end because nobody awaits it any more: its visitors are gone all the same.
@@ -116,7 +120,8 @@ impl<G: Gate, C: Clock> Side for Host<'_, G, C> {
         };
         match event {
             hop::host::Event::Registered { .. } => {
-                let link = Registrar { bell: self.bell.clone(), pulse: self.pulse.clone() };
+                let (bell, pulse, channels) = (self.bell.clone(), self.pulse.clone(), self.count.clone());
+                let link = Registrar { bell, pulse, channels };
                 self.gate.registered(link);
             }
             hop::host::Event::Incoming { idx, channel_id, .. } => self.knock(now, idx, channel_id),
@@ -189,6 +194,8 @@ impl<G: Gate, C: Clock> Side for Host<'_, G, C> {
                 let _ = self.link.deny(capability, until);
             }
             Command::Probe => self.link.probe(now),
+            Command::Rest if self.channels.is_empty() => self.ended = Some(Ended::Asked),
+            Command::Rest => {}
             Command::Leave => self.ended = Some(Ended::Asked),
         }
         Ok(())
@@ -227,6 +234,7 @@ impl<G: Gate, C: Clock> Side for Host<'_, G, C> {
     }
 
     fn poll_message(&mut self, now: Instant, out: &mut [u8]) -> Result<Option<usize>, Ended> {
+        self.count.store(self.channels.len(), Ordering::Relaxed);
         if let Some(len) = self.link.poll_output(now, out) {
             return Ok(Some(len));
         }

@@ -1,6 +1,6 @@
 //! Handles on a running link and on one device's channel, for use outside the loop.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ pub(crate) enum Command {
     Slot(RvHash, u16),
     Deny(CapId, u32),
     Probe,
+    Rest,
     Leave,
 }
 
@@ -26,6 +27,7 @@ pub(crate) enum Command {
 pub struct Registrar {
     pub(super) bell: Arc<Bell<Command>>,
     pub(super) pulse: Pulse,
+    pub(super) channels: Arc<AtomicUsize>,
 }
 
 impl Registrar {
@@ -59,6 +61,17 @@ impl Registrar {
 
     pub(super) fn is_over(&self) -> bool {
         self.bell.is_closed()
+    }
+
+    /// How many channels the link has, of devices and of those that are at the door.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels.load(Ordering::Relaxed)
+    }
+
+    /// Ends the link where it has no channel.
+    pub fn rest(&self) {
+        let _ = self.bell.command(Command::Rest);
     }
 
     /// Ends the link.
