@@ -89,7 +89,7 @@ fn show(role: &Value, out: Output) -> Result<(), Failure> {
 fn show_link(link: &Value, out: Output) -> Result<(), Failure> {
     let state = field(link, "state");
     let painted = match state.as_str() {
-        "connected" => out.green(&state),
+        "connected" | "waiting" => out.green(&state),
         "disabled" => out.dim(&state),
         _ => out.yellow(&state),
     };

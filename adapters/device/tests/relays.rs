@@ -88,6 +88,9 @@ impl World {
             tls: ClientTls::system(),
             suite: Suite::Classic,
             keep: homing_host::KEEP,
+            on_demand: false,
+            linger: homing_host::LINGER,
+            max_sessions: homing_host::MAX_SESSIONS,
         });
         let host = host.unwrap();
         let handle = host.handle();

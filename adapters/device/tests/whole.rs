@@ -122,6 +122,9 @@ async fn start_host(data: &Path, relay: SocketAddr, service: SocketAddr) -> (Hos
         tls: ClientTls::system(),
         suite: Suite::Hybrid,
         keep: homing_host::KEEP,
+        on_demand: false,
+        linger: homing_host::LINGER,
+        max_sessions: homing_host::MAX_SESSIONS,
     };
     let host = Host::open(config).expect("a host");
     let handle = host.handle();

@@ -110,7 +110,7 @@ impl PairDialog {
         let relays = shared.relays();
         let mut inner = shared.lock();
         // A relay that is connected now, else the first: it may be back before the link expires.
-        let place = inner.registrars.iter().position(Option::is_some).unwrap_or(0);
+        let place = (0..relays.len()).find(|relay| inner.is_reachable_at(*relay)).unwrap_or(0);
         let relay = relays.get(place).ok_or(PairError::NoRelay)?;
         let flags = Flags { confirm: options.confirm, in_band: false, plain: relay.is_plain() };
         let expiry = u32::try_from(unix_now().saturating_add(life.as_secs())).unwrap_or(u32::MAX);

@@ -51,8 +51,12 @@ impl Gate for LinkGate {
         for (rv_hash, ttl) in inner.office.slots(now) {
             link.set_pair_slot(rv_hash, ttl);
         }
+        // Relays forget them with the link.
+        for (capability, until) in inner.state.denied() {
+            link.deny(capability, until);
+        }
         if let Some(status) = inner.links.get_mut(self.relay) {
-            status.connected();
+            status.proved("connected");
         }
         if let Some(slot) = inner.registrars.get_mut(self.relay) {
             *slot = Some(link);
@@ -119,7 +123,7 @@ impl Gate for LinkGate {
         device.last_seen = Some(unix_now());
         let confirm = !core::mem::replace(&mut device.confirmed, true);
         let live = inner
-            .admit(&id, session)
+            .admit(&id, session, self.shared.max_sessions)
             .inspect_err(|_| self.shared.trail.refuse("too many sessions", json!({ "device": id })))?;
         let capability = (!paired_now).then(|| self.shared.mint(&mut inner, &id));
         drop(inner);
@@ -210,7 +214,7 @@ pub(crate) fn offer(shared: &Shared, device: &str) -> Value {
     let services = exposed.iter().filter(|service| shown(service));
     let list: Vec<_> = services.map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
     // Devices were paired through one of them, and fall back on the others.
-    json!({ "services": list, "relays": shared.relay_names() })
+    json!({ "services": list, "relays": shared.relay_names(), "max_sessions": shared.max_sessions })
 }
 
 async fn read_name(stream: &mut TunnelStream) -> std::io::Result<String> {

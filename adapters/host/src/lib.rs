@@ -14,6 +14,8 @@ mod roster;
 pub mod service;
 pub mod settings;
 mod shared;
+mod waiting;
+mod wake;
 
 use core::net::SocketAddr;
 use core::pin::pin;
@@ -33,7 +35,7 @@ use tokio::sync::broadcast;
 
 pub use control::{device_json, token_json};
 pub use dialog::{PairDialog, PairError, PairEvent, PairOptions};
-pub use shared::{HostConfig, KEEP, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
+pub use shared::{HostConfig, KEEP, LINGER, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
 
 use audit::{AuditError, AuditFiles, Trail};
 use grant::Grant;
@@ -359,8 +361,6 @@ impl HostHandle {
     #[must_use]
     pub fn status(&self) -> Value {
         let inner = self.shared.lock();
-        let links: Vec<_> =
-            inner.links.iter().zip(&inner.registrars).map(|(link, registrar)| link.json(registrar.as_ref())).collect();
         json!({
             "role": "host",
             "pid": std::process::id(),
@@ -369,9 +369,10 @@ impl HostHandle {
             "services": self.shared.services().iter().map(|service| service.name()).collect::<Vec<_>>(),
             "devices": inner.state.devices.len(),
             "sessions": inner.live.len(),
-            "max_sessions": MAX_SESSIONS,
+            "max_sessions": self.shared.max_sessions,
+            "on_demand": self.shared.on_demand,
             "settings": self.settings_address().map(|address| format!("http://{address}/")),
-            "links": links,
+            "links": links::report(&inner),
         })
     }
 

@@ -9,17 +9,19 @@ use std::sync::Arc;
 use homing_core::backoff::Backoff;
 use homing_core::channel::Config;
 use homing_core::crypto::Identity;
-use homing_core::hop::Code;
+use homing_core::hop::{CapId, Code};
 use homing_driver::host::{Registrar, Registration, serve};
 use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
 use homing_tokio::{RelayUrl, Surroundings, TokioClock, dial, endpoint_config, is_local};
 use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::gate::LinkGate;
-use crate::shared::Shared;
+use crate::shared::{Inner, Shared};
+use crate::waiting;
 
 /// Why a link stays down until a person does something.
 const SUPERSEDED: &str = "another host with the same key has taken over at this relay: stop one of them, then \
@@ -31,6 +33,9 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 const HURRY_EVERY: Duration = Duration::from_secs(1);
 /// A link that lasted so long was no part of a storm.
 const HEALTHY: Duration = Duration::from_secs(10);
+
+/// Of a link that a host on demand has no need of.
+const ASLEEP: &str = "asleep";
 
 /// How long the goodbyes of a link may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -58,8 +63,9 @@ impl LinkStatus {
         }
     }
 
-    pub(crate) fn connected(&mut self) {
-        self.enter("connected");
+    /// The relay has confirmed it.
+    pub(crate) fn proved(&mut self, state: &'static str) {
+        self.enter(state);
         self.last_error = None;
         self.proved = true;
     }
@@ -87,6 +93,16 @@ impl LinkStatus {
     }
 }
 
+/// What a host on demand keeps at a relay.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    status: LinkStatus,
+    /// Whether the relay has confirmed it.
+    pub(crate) registered: bool,
+    /// Takes what its relay is to turn away.
+    pub(crate) denials: Option<mpsc::Sender<(CapId, u32)>>,
+}
+
 /// Links to all relays, until they are others.
 pub(crate) fn begin(shared: &Arc<Shared>) -> JoinSet<()> {
     let relays = shared.relays();
@@ -94,12 +110,31 @@ pub(crate) fn begin(shared: &Arc<Shared>) -> JoinSet<()> {
         let mut inner = shared.lock();
         inner.links = relays.iter().map(LinkStatus::new).collect();
         inner.registrars = relays.iter().map(|_| None).collect();
+        let waiter = |relay| Waiter { status: LinkStatus::new(relay), registered: false, denials: None };
+        inner.waiters = relays.iter().filter(|_| shared.on_demand).map(waiter).collect();
     }
     let mut links = JoinSet::new();
     for (place, relay) in relays.iter().enumerate() {
-        links.spawn(keep(shared.clone(), place, relay.clone()));
+        if !shared.on_demand {
+            links.spawn(keep(shared.clone(), place, relay.clone(), Way::Link, shared.enabled.subscribe()));
+            continue;
+        }
+        let (knocks, (wish, wanted)) = (Arc::<Notify>::default(), watch::channel(false));
+        links.spawn(waiting::wish(shared.clone(), place, knocks.clone(), wish));
+        links.spawn(keep(shared.clone(), place, relay.clone(), Way::Link, wanted));
+        links.spawn(keep(shared.clone(), place, relay.clone(), Way::Stream(knocks), shared.enabled.subscribe()));
     }
     links
+}
+
+/// What all links are doing. A host on demand tells of the link that it was woken for, else of its waiting.
+pub(crate) fn report(inner: &Inner) -> Vec<Value> {
+    let links = inner.links.iter().zip(&inner.registrars).enumerate();
+    let shown = links.map(|(place, (link, registrar))| match inner.waiters.get(place) {
+        Some(waiter) if link.state == ASLEEP => waiter.status.json(None),
+        _ => link.json(registrar.as_ref()),
+    });
+    shown.collect()
 }
 
 /// Tells the relays that the host leaves them, and waits a moment for that to be heard.
@@ -107,62 +142,97 @@ pub(crate) async fn say_goodbye(shared: &Shared) {
     for registrar in shared.lock().registrars.iter().flatten() {
         registrar.leave();
     }
-    // The links say it as soon as their sockets take it.
+    // The links say it as soon as their sockets take it. Relays hear of a stream's end by itself.
     let gone = async {
-        while shared.is_reachable() {
+        while shared.lock().registrars.iter().any(Option::is_some) {
             sleep(Duration::from_millis(10)).await;
         }
     };
     let _ = timeout(GOODBYE, gone).await;
 }
 
-/// Keeps the link to one relay until the host is shut down.
-async fn keep(shared: Arc<Shared>, relay: usize, url: RelayUrl) {
-    let mut enabled = shared.enabled.subscribe();
+/// What is kept with a relay.
+enum Way {
+    /// A link, which carries channels.
+    Link,
+    /// A stream of events to wait on, and whom its knocks wake.
+    Stream(Arc<Notify>),
+}
+
+impl Way {
+    const fn place(&self) -> At {
+        match self {
+            Self::Link => At::Link,
+            Self::Stream(_) => At::Stream,
+        }
+    }
+}
+
+/// Keeps the link or the stream with one relay, as long as it is wanted, until the host is shut down.
+async fn keep(shared: Arc<Shared>, relay: usize, url: RelayUrl, way: Way, mut wanted: watch::Receiver<bool>) {
+    let place = way.place();
     let mut surroundings = Surroundings::watch();
     let mut backoff = Backoff::new();
     let mut hurried: Option<Instant> = None;
     loop {
-        if !*enabled.borrow_and_update() {
-            status(&shared, relay, |status| status.enter("disabled"));
-            if enabled.changed().await.is_err() {
+        if !*wanted.borrow_and_update() {
+            let idle = if place == At::Link && shared.on_demand { ASLEEP } else { "disabled" };
+            status(&shared, relay, place, |status| status.enter(idle));
+            if wanted.changed().await.is_err() {
                 return;
             }
             backoff = Backoff::new();
             continue;
         }
-        status(&shared, relay, |status| status.enter("connecting"));
+        status(&shared, relay, place, |status| status.enter("connecting"));
         let lost = {
-            let mut running = pin!(attempt(&shared, relay, &url, &mut surroundings));
-            tokio::select! {
-                lost = &mut running => lost,
-                _ = enabled.changed() => {
-                    // The goodbyes leave: devices would wait for a host that only seems to be lost.
-                    if let Some(registrar) = leave(&shared, relay) {
-                        registrar.leave();
-                        let _ = timeout(GOODBYE, running).await;
-                    }
+            let mut running = pin!(async {
+                match &way {
+                    Way::Link => attempt(&shared, relay, &url, &mut surroundings).await,
+                    Way::Stream(knocks) => waiting::attempt(&shared, relay, &url, &mut surroundings, knocks).await,
+                }
+            });
+            loop {
+                tokio::select! {
+                    lost = &mut running => break Some(lost),
+                    _ = wanted.changed() => {}
+                }
+                // A host on demand that has nothing to do leaves as well, unless somebody has come at the last moment.
+                let rests = place == At::Link && *shared.enabled.borrow();
+                if rests && *wanted.borrow_and_update() {
                     continue;
                 }
+                if rests && rest(&shared, relay) {
+                    continue;
+                }
+                // The goodbyes leave: devices would wait for a host that only seems to be lost.
+                if place == At::Link
+                    && let Some(registrar) = leave(&shared, relay)
+                {
+                    registrar.leave();
+                    let _ = timeout(GOODBYE, running).await;
+                }
+                break None;
             }
         };
-        let proved = {
-            let mut inner = shared.lock();
-            if let Some(slot) = inner.registrars.get_mut(relay) {
-                *slot = None;
-            }
-            inner.links.get_mut(relay).is_some_and(|status| core::mem::take(&mut status.proved))
+        let Some(lost) = lost else {
+            unregister(&shared, relay, place);
+            continue;
         };
+        let proved = unregister(&shared, relay, place);
         if lost.superseded {
             // Two hosts with one key would take the route from each other for ever (protocol 12.2).
             tracing::error!(relay = url.authority(), "{SUPERSEDED}");
-            status(&shared, relay, |status| {
+            status(&shared, relay, place, |status| {
                 status.enter("superseded");
                 status.last_error = Some(SUPERSEDED.into());
             });
-            if enabled.changed().await.is_err() {
+            if wanted.changed().await.is_err() {
                 return;
             }
+            continue;
+        }
+        if !*wanted.borrow() {
             continue;
         }
         if lost.began.is_some() {
@@ -188,18 +258,36 @@ async fn keep(shared: Arc<Shared>, relay: usize, url: RelayUrl) {
             }
         }
         tracing::warn!(relay = url.authority(), error = lost.why, retry = ?delay, "link lost");
-        status(&shared, relay, |status| {
-            status.enter("waiting");
+        status(&shared, relay, place, |status| {
+            status.enter("retrying");
             status.last_error = Some(lost.why.clone());
             status.retry_at = Some(Instant::now() + delay);
         });
         tokio::select! {
             () = sleep(delay) => {}
-            _ = enabled.changed() => {}
+            _ = wanted.changed() => {}
             // What was in the way may be gone.
             _ = surroundings.changed() => backoff = Backoff::new(),
         }
     }
+}
+
+/// Takes note that a link or a stream is gone; whether it had been confirmed.
+fn unregister(shared: &Shared, relay: usize, place: At) -> bool {
+    let mut inner = shared.lock();
+    let status = match place {
+        At::Link => {
+            if let Some(slot) = inner.registrars.get_mut(relay) {
+                *slot = None;
+            }
+            inner.links.get_mut(relay)
+        }
+        At::Stream => inner.waiters.get_mut(relay).map(|waiter| {
+            (waiter.registered, waiter.denials) = (false, None);
+            &mut waiter.status
+        }),
+    };
+    status.is_some_and(|status| core::mem::take(&mut status.proved))
 }
 
 /// Ends the sessions that nobody came back for, for ever.
@@ -211,20 +299,29 @@ pub(crate) async fn expire(shared: &Shared) -> Infallible {
     }
 }
 
-/// What became of a link.
-struct Lost {
-    why: String,
+/// What became of a link or of a stream.
+pub(crate) struct Lost {
+    pub(crate) why: String,
     /// When it began to be served.
-    began: Option<homing_core::Instant>,
-    /// Another link of the same host took its place.
-    superseded: bool,
-    /// The network changed, or the machine slept, and the link did not survive it.
-    moved: bool,
+    pub(crate) began: Option<homing_core::Instant>,
+    /// Another one of the same host took its place.
+    pub(crate) superseded: bool,
+    /// The network changed, or the machine slept, and it did not survive that.
+    pub(crate) moved: bool,
 }
 
 impl Lost {
-    fn before_it_began(why: impl ToString) -> Self {
+    pub(crate) fn before_it_began(why: impl ToString) -> Self {
         Self { why: why.to_string(), began: None, superseded: false, moved: false }
+    }
+
+    pub(crate) fn at(began: homing_core::Instant, why: impl ToString) -> Self {
+        Self { began: Some(began), ..Self::before_it_began(why) }
+    }
+
+    pub(crate) fn by_the_network(began: homing_core::Instant) -> Self {
+        let why = "the link did not survive a change of this machine's network, or its sleep";
+        Self { moved: true, ..Self::at(began, why) }
     }
 }
 
@@ -258,12 +355,11 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surrounding
     let ended: Ended = tokio::select! {
         ended = serve(socket, &TokioClock, registration, &mut gate) => ended,
         () = cut(surroundings, from, shared, relay) => {
-            let why = "the link did not survive a change of this machine's network, or its sleep".into();
-            return Lost { why, began: Some(began), superseded: false, moved: true };
+            return Lost::by_the_network(began);
         }
     };
     let superseded = matches!(ended, Ended::Hop(Code::Superseded));
-    Lost { why: ended.to_string(), began: Some(began), superseded, moved: false }
+    Lost { superseded, ..Lost::at(began, ended) }
 }
 
 /// Completes when the address that the link comes from is gone. At every other change the relay is asked, and the link
@@ -286,8 +382,30 @@ fn leave(shared: &Shared, relay: usize) -> Option<Registrar> {
     shared.lock().registrars.get_mut(relay)?.take()
 }
 
-fn status(shared: &Shared, relay: usize, change: impl FnOnce(&mut LinkStatus)) {
-    if let Some(status) = shared.lock().links.get_mut(relay) {
+/// Ends the link where it has no channel; false where there is none to end.
+fn rest(shared: &Shared, relay: usize) -> bool {
+    let inner = shared.lock();
+    let Some(Some(registrar)) = inner.registrars.get(relay) else { return false };
+    registrar.rest();
+    true
+}
+
+/// Which of the two that a host may have at a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// What carries channels.
+    Link,
+    /// What knocks come on.
+    Stream,
+}
+
+pub(crate) fn status(shared: &Shared, relay: usize, place: At, change: impl FnOnce(&mut LinkStatus)) {
+    let mut inner = shared.lock();
+    let status = match place {
+        At::Link => inner.links.get_mut(relay),
+        At::Stream => inner.waiters.get_mut(relay).map(|waiter| &mut waiter.status),
+    };
+    if let Some(status) = status {
         change(status);
     }
 }

@@ -56,6 +56,10 @@ pub struct State {
     /// What happened to its devices.
     #[serde(default)]
     pub(crate) log: Log,
+    /// Capabilities of devices that were revoked, newest last, with their expiry: relays are told of them again each time,
+    /// since they forget them with the link.
+    #[serde(default)]
+    denied: Vec<(String, u32)>,
     /// Its devices.
     pub devices: Vec<Device>,
 }
@@ -181,6 +185,7 @@ impl State {
             relays: Vec::new(),
             tokens: Vec::new(),
             log: Log::default(),
+            denied: Vec::new(),
             devices: Vec::new(),
         }
     }
@@ -241,8 +246,21 @@ impl State {
     pub(crate) fn revoke(&mut self, id: &str) -> Result<(Device, Value), DeviceError> {
         let place = self.find(id)?;
         let device = self.devices.remove(place);
+        // As many as a relay remembers (protocol 12.2).
+        const KEPT: usize = 16;
+        let now = unix_now();
+        self.denied.retain(|(_, expiry)| u64::from(*expiry) > now);
+        self.denied.extend(device.capabilities.iter().cloned());
+        let excess = self.denied.len().saturating_sub(KEPT);
+        self.denied.drain(..excess);
         let said = json!({ "device": device.id, "name": device.name });
         Ok((device, said))
+    }
+
+    /// Capabilities that relays are to turn away, with their expiry.
+    pub(crate) fn denied(&self) -> impl Iterator<Item = ([u8; 8], u32)> {
+        let parsed = |(id, expiry): &(String, u32)| Some((*hex::parse::<8>(id)?.expose(), *expiry));
+        self.denied.iter().filter_map(parsed)
     }
 
     /// Gives a device another grant.

@@ -11,7 +11,7 @@ use homing_core::channel::code;
 use homing_core::crypto::{Identity, Secret};
 use homing_core::handshake::{RouteId, Suite, host_mac1_key};
 use homing_core::hop::{self, Capability};
-use homing_core::pairing::{Office, TicketId};
+use homing_core::pairing::{Office, TicketId, TicketState};
 use homing_driver::host::{Registrar, Session, Sessions};
 use homing_local::clock::unix_now;
 use homing_local::hex;
@@ -25,11 +25,11 @@ use crate::audit::Trail;
 use crate::dialog::PairEvent;
 use crate::grant::Grant;
 use crate::grant::running::Running;
-use crate::links::LinkStatus;
+use crate::links::{LinkStatus, Waiter};
 use crate::registry::{self, Device, DeviceError, State};
 use crate::service::{ExposeError, Exposed, Service, Services};
 
-/// Sessions at once, over all devices.
+/// Sessions at once, over all devices, where nobody says otherwise.
 pub const MAX_SESSIONS: usize = 64;
 /// Sessions at once of one device.
 pub const MAX_SESSIONS_PER_DEVICE: usize = 8;
@@ -39,6 +39,8 @@ pub const KEEP: Duration = Duration::from_secs(10 * 60);
 /// one, so this is how long a device may stay away.
 const CAPABILITY_LIFE: u64 = 365 * 24 * 3600;
 const CAPABILITY_CLASS: u8 = 1;
+/// How long a host on demand keeps a link that nobody uses, where nobody says otherwise.
+pub const LINGER: Duration = Duration::from_secs(10);
 
 /// What a host starts with.
 #[derive(Debug)]
@@ -65,6 +67,12 @@ pub struct HostConfig {
     pub suite: Suite,
     /// How long a session waits for its device after its connection was lost.
     pub keep: Duration,
+    /// Whether it has links with its relays only while a device needs one, and otherwise waits to be knocked at.
+    pub on_demand: bool,
+    /// How long it then keeps a link that nobody uses.
+    pub linger: Duration,
+    /// Sessions at once, over all devices.
+    pub max_sessions: usize,
 }
 
 impl HostConfig {
@@ -84,6 +92,9 @@ impl HostConfig {
             tls: ClientTls::system(),
             suite: Suite::Hybrid,
             keep: KEEP,
+            on_demand: false,
+            linger: LINGER,
+            max_sessions: MAX_SESSIONS,
         }
     }
 }
@@ -109,6 +120,11 @@ pub(crate) struct Shared {
     /// Rung when a relay has confirmed the route.
     pub(crate) arrivals: Notify,
     pub(crate) keep: Duration,
+    pub(crate) on_demand: bool,
+    pub(crate) linger: Duration,
+    pub(crate) max_sessions: usize,
+    /// Counts pairing links that were opened.
+    pub(crate) tickets: watch::Sender<u64>,
     pub(crate) trail: Trail,
     /// What devices are doing right now.
     pub(crate) running: Running,
@@ -137,6 +153,8 @@ pub(crate) struct Inner {
     pub(crate) live: HashMap<u64, Live>,
     pub(crate) links: Vec<LinkStatus>,
     pub(crate) registrars: Vec<Option<Registrar>>,
+    /// Of a host on demand.
+    pub(crate) waiters: Vec<Waiter>,
     counter: u64,
 }
 
@@ -175,6 +193,10 @@ impl Shared {
             sessions: Arc::new(Sessions::new(config.keep)),
             arrivals: Notify::new(),
             keep: config.keep,
+            on_demand: config.on_demand,
+            linger: config.linger,
+            max_sessions: config.max_sessions,
+            tickets: watch::Sender::new(0),
             trail,
             running: Running::default(),
             news: watch::Sender::new(state.log.head().seq),
@@ -188,6 +210,7 @@ impl Shared {
                 live: HashMap::new(),
                 links: Vec::new(),
                 registrars: Vec::new(),
+                waiters: Vec::new(),
                 counter: 0,
             }),
         })
@@ -199,7 +222,22 @@ impl Shared {
 
     /// Whether a relay has confirmed that devices can reach the host.
     pub(crate) fn is_reachable(&self) -> bool {
-        self.lock().registrars.iter().any(Option::is_some)
+        let inner = self.lock();
+        (0..inner.links.len()).any(|relay| inner.is_reachable_at(relay))
+    }
+
+    /// Whether there is a link with this relay, and whether somebody uses it or may come to at any moment.
+    pub(crate) fn needs_link(&self, now: homing_core::Instant, relay: usize) -> (bool, bool) {
+        let inner = self.lock();
+        let link = inner.registrars.get(relay).and_then(Option::as_ref);
+        let slots = inner.office.slots(now).enumerate().filter(|(_, (_, left))| *left > 0);
+        let mut tickets = slots.filter_map(|(place, _)| inner.office.state(inner.office.id_at(place)?));
+        // A device that has not confirmed its pairing may come back with the ticket that let it in.
+        let shows_ticket = tickets.any(|state| match state {
+            TicketState::Active => true,
+            TicketState::Consumed(key) => inner.state.by_key(&key).is_some_and(|device| !device.confirmed),
+        });
+        (link.is_some(), shows_ticket || link.is_some_and(|link| link.channels() > 0))
     }
 
     /// Where the host can be reached, as of now.
@@ -269,6 +307,14 @@ impl Shared {
             for (capability, expiry) in &gone.capabilities {
                 if let Some(capability) = hex::parse(capability) {
                     registrar.deny(*capability.expose(), *expiry);
+                }
+            }
+        }
+        for denials in inner.waiters.iter().filter_map(|waiter| waiter.denials.as_ref()) {
+            for (capability, expiry) in &gone.capabilities {
+                if let Some(capability) = hex::parse(capability) {
+                    // Where it has no room, the next stream is told at its start.
+                    let _ = denials.try_send((*capability.expose(), *expiry));
                 }
             }
         }
@@ -345,17 +391,25 @@ impl Shared {
         for registrar in self.lock().registrars.iter().flatten() {
             registrar.set_pair_slot(rv_hash, ttl);
         }
+        // A host on demand dials its relays for that.
+        self.tickets.send_modify(|tickets| *tickets = tickets.wrapping_add(1));
     }
 }
 
 impl Inner {
+    /// Whether a relay has confirmed that devices can reach the host there.
+    pub(crate) fn is_reachable_at(&self, relay: usize) -> bool {
+        let linked = self.registrars.get(relay).is_some_and(Option::is_some);
+        linked || self.waiters.get(relay).is_some_and(|waiter| waiter.registered)
+    }
+
     /// Takes a session in, within the limits.
-    pub(crate) fn admit(&mut self, device: &str, session: Session) -> Result<u64, u16> {
+    pub(crate) fn admit(&mut self, device: &str, session: Session, max: usize) -> Result<u64, u16> {
         // A session that its device came back for is the same one, though its old channel may linger.
         let id = session.id();
         self.live.retain(|_, live| live.device != device || id.is_none() || live.session.id() != id);
         let of_device = self.live.values().filter(|live| live.device == device).count();
-        if self.live.len() >= MAX_SESSIONS || of_device >= MAX_SESSIONS_PER_DEVICE {
+        if self.live.len() >= max || of_device >= MAX_SESSIONS_PER_DEVICE {
             return Err(code::LIMIT);
         }
         self.counter = self.counter.wrapping_add(1);

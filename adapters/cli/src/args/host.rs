@@ -7,6 +7,7 @@ use homing_host::grant::{MAX_LIMIT, Rule};
 use homing_host::settings::Scope;
 
 use super::QrArgs;
+use crate::config::MAX_SESSIONS;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
@@ -51,6 +52,16 @@ pub(crate) struct HostStartArgs {
     /// A file with the relay's key, mode 0600 [env: HOMING_RELAY_KEY_FILE]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) relay_key_file: Option<PathBuf>,
+    /// Keep no link while nobody needs one: wait for a device to knock, and dial the relay then [env: HOMING_ON_DEMAND]
+    #[arg(long)]
+    pub(crate) on_demand: bool,
+    /// Sessions of devices at once, 1 to 256; one relay carries 64 of them [env: HOMING_MAX_SESSIONS] [default: 64]
+    #[arg(long, value_name = "N", value_parser = sessions())]
+    pub(crate) max_sessions: Option<u32>,
+}
+
+fn sessions() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::try_from(MAX_SESSIONS).unwrap_or(i64::MAX))
 }
 
 #[derive(Debug, Args)]

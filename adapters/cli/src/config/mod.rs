@@ -18,7 +18,7 @@ use homing_relay::account::Plans;
 use services::Service;
 use settings::SETTINGS;
 pub(crate) use settings::{Kind, Setting};
-pub(crate) use value::{MAX_SECONDS, Origin, Value};
+pub(crate) use value::{MAX_SECONDS, MAX_SESSIONS, Origin, Value};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -114,6 +114,13 @@ impl Config {
     pub(crate) fn seconds(&self, setting: &Setting, flag: Option<u64>) -> core::time::Duration {
         let found = || self.text(setting, None).and_then(|text| text.parse().ok());
         core::time::Duration::from_secs(flag.or_else(found).unwrap_or_default())
+    }
+
+    /// A number: the flag's, or what was found.
+    pub(crate) fn number(&self, setting: &Setting, flag: Option<u32>) -> usize {
+        let flag = flag.and_then(|number| usize::try_from(number).ok());
+        let found = || self.text(setting, None).and_then(|text| text.parse().ok());
+        flag.or_else(found).unwrap_or_default()
     }
 
     /// A list: the flags', or what was found.

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Names,
     /// A time, in seconds.
     Seconds,
+    /// How many sessions.
+    Sessions,
 }
 
 impl Kind {
@@ -75,6 +77,11 @@ pub(crate) static HOST_SETTINGS: Setting =
     setting("host.settings", "HOMING_SETTINGS_LISTEN", Kind::Address, Some("127.0.0.1:7466"));
 pub(crate) static HOST_KEEP: Setting =
     setting("host.keep_seconds", "HOMING_HOST_KEEP_SECONDS", Kind::Seconds, Some("600"));
+pub(crate) static HOST_ON_DEMAND: Setting = setting("host.on_demand", "HOMING_ON_DEMAND", Kind::Switch, Some("false"));
+pub(crate) static HOST_LINGER: Setting =
+    setting("host.linger_seconds", "HOMING_HOST_LINGER_SECONDS", Kind::Seconds, Some("10"));
+pub(crate) static HOST_MAX_SESSIONS: Setting =
+    setting("host.max_sessions", "HOMING_MAX_SESSIONS", Kind::Sessions, Some("64"));
 pub(crate) static HOST_NAME: Setting = setting("host.name", "HOMING_NAME", Kind::Text, None);
 pub(crate) static DEVICE_KEEP: Setting =
     setting("device.keep_seconds", "HOMING_DEVICE_KEEP_SECONDS", Kind::Seconds, Some("600"));
@@ -97,6 +104,9 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &HOST_NAME,
     &HOST_SETTINGS,
     &HOST_KEEP,
+    &HOST_ON_DEMAND,
+    &HOST_LINGER,
+    &HOST_MAX_SESSIONS,
     &DEVICE_NAME,
     &DEVICE_PROXY,
     &DEVICE_KEEP,

@@ -11,6 +11,8 @@ use super::{Kind, Setting};
 
 /// The longest time that a setting may have, in seconds.
 pub(crate) const MAX_SECONDS: u64 = 3600;
+/// The most sessions that a host may be set to have at once.
+pub(crate) const MAX_SESSIONS: usize = 256;
 
 /// Where a value comes from, flags aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,7 @@ impl Value {
             }
             (kind, toml::Value::String(text)) if kind.is_list() => Self::List(vec![text]),
             (Kind::Path, toml::Value::String(text)) => Self::Text(dir.join(text).to_string_lossy().into_owned()),
-            (Kind::Seconds, toml::Value::Integer(seconds)) => Self::Text(seconds.to_string()),
+            (Kind::Seconds | Kind::Sessions, toml::Value::Integer(number)) => Self::Text(number.to_string()),
             (_, toml::Value::String(text)) => Self::Text(text),
             (kind, _) if kind.is_list() => return Err("write a list of texts in quotes".to_owned()),
             _ => return Err("write a text in quotes".to_owned()),
@@ -104,6 +106,12 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
             .filter(|seconds| *seconds <= MAX_SECONDS)
             .map(drop)
             .ok_or_else(|| format!("write a number of seconds, {MAX_SECONDS} at most")),
+        Kind::Sessions => text
+            .parse::<usize>()
+            .ok()
+            .filter(|sessions| (1..=MAX_SESSIONS).contains(sessions))
+            .map(drop)
+            .ok_or_else(|| format!("write a number of sessions, 1 to {MAX_SESSIONS}")),
         Kind::Relays => text.parse::<RelayUrl>().map(drop).map_err(|error| error.to_string()),
         Kind::Services => text.parse::<Exposed>().map(drop).map_err(|error| error.to_string()),
         Kind::Text | Kind::Path | Kind::Names | Kind::Switch if text.is_empty() => Err("it is empty".to_owned()),

@@ -111,6 +111,9 @@ async fn start_host(
         tls: ClientTls::system(),
         suite: Suite::Hybrid,
         keep: homing_host::KEEP,
+        on_demand: false,
+        linger: homing_host::LINGER,
+        max_sessions: homing_host::MAX_SESSIONS,
     });
     let host = host.map_err(|error| Failure::of(Exit::Failed, &error))?;
     let handle = host.handle();

@@ -73,6 +73,14 @@ impl World {
         Self { relay, relay_address, host, exposed, devices: AtomicUsize::new(0), dir }
     }
 
+    /// Starts the host anew with these settings of its section, and waits until it logs `ready`.
+    pub async fn set_host(&mut self, settings: &str, ready: &str) {
+        self.host.kill();
+        std::fs::write(self.host_data().join("homing.toml"), format!("[host]\n{settings}\n")).unwrap();
+        self.restart_host();
+        self.host.logged(ready).await;
+    }
+
     /// The relay as hosts name it.
     pub fn relay_url(&self) -> String {
         format!("ws://{}", self.relay_address)

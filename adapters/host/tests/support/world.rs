@@ -190,6 +190,9 @@ pub async fn start_host(data: &Path, relay: &RelayUrl, suite: Suite) -> HostHand
         tls: ClientTls::system(),
         suite,
         keep: homing_host::KEEP,
+        on_demand: false,
+        linger: homing_host::LINGER,
+        max_sessions: homing_host::MAX_SESSIONS,
     })
     .unwrap();
     let handle = host.handle();

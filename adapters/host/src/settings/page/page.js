@@ -64,7 +64,8 @@ async function refresh() {
     const line = element("li", "");
     const trip = link.last_round_trip_ms;
     element("strong", link.relay, line);
-    const text = trip == null ? link.state : `${link.state}, round trip ${trip.toFixed(1)} ms`;
+    const said = link.state === "waiting" ? "waiting; a device wakes the host" : link.state;
+    const text = trip == null ? said : `${said}, round trip ${trip.toFixed(1)} ms`;
     element("small", link.last_error ? `${text}: ${link.last_error}` : text, line);
     return line;
   }));

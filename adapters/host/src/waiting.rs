@@ -1,0 +1,317 @@
+//! A host on demand: the stream of events that it waits on at a relay, and who gets it to dial a link (protocol 12.7).
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use homing_core::crypto::Identity;
+use homing_core::hop::wait::Event as Woken;
+use homing_core::hop::{CapId, Code, MAX_CONTROL, WaitLink};
+use homing_driver::relay::events::{EVENTS_PATH, Event, EventReader};
+use homing_driver::{Clock, Ended, steady};
+use homing_tokio::{DIAL_TIMEOUT, DialError, RelayUrl, Surroundings, TokioClock, connect, is_local};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+
+use crate::links::{At, Lost, status};
+use crate::shared::Shared;
+use crate::wake::Wake;
+
+/// How long a word to the relay may take.
+const WORD: Duration = Duration::from_secs(10);
+/// Denials that may wait to be told.
+pub(crate) const DENIALS: usize = 32;
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Keeps the wish for a link with one relay, until the host is shut down.
+pub(crate) async fn wish(shared: Arc<Shared>, relay: usize, knocks: Arc<Notify>, wanted: watch::Sender<bool>) {
+    let mut wake = Wake::new(shared.linger);
+    let (mut enabled, mut tickets) = (shared.enabled.subscribe(), shared.tickets.subscribe());
+    loop {
+        let now = TokioClock.now();
+        let (linked, needed) = shared.needs_link(now, relay);
+        wake.look(now, linked, needed);
+        let awake = wake.poll(now) && *enabled.borrow_and_update();
+        wanted.send_if_modified(|wanted| core::mem::replace(wanted, awake) != awake);
+        let again = async {
+            match wake.poll_timeout(now) {
+                Some(at) => sleep_until(steady::system(at).into()).await,
+                None => core::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = knocks.notified() => wake.knocked(TokioClock.now()),
+            changed = tickets.changed() => if changed.is_err() { return },
+            changed = enabled.changed() => if changed.is_err() { return },
+            () = again => {}
+        }
+    }
+}
+
+/// One life of a stream.
+pub(crate) async fn attempt(
+    shared: &Arc<Shared>,
+    relay: usize,
+    url: &RelayUrl,
+    surroundings: &mut Surroundings,
+    knocks: &Notify,
+) -> Lost {
+    let opened = tokio::select! {
+        opened = open(shared, url) => opened,
+        // The attempt may have begun on a network that is gone: once more.
+        _ = surroundings.changed() => open(shared, url).await,
+    };
+    let mut stream = match opened {
+        Ok(stream) => stream,
+        Err(why) => return Lost::before_it_began(why),
+    };
+    let began = TokioClock.now();
+    let (tell, told) = mpsc::channel(DENIALS);
+    if let Some(waiter) = shared.lock().waiters.get_mut(relay) {
+        waiter.denials = Some(tell);
+    }
+    let ended = stream.serve(shared, relay, url, surroundings, knocks, told).await;
+    if let Some(waiter) = shared.lock().waiters.get_mut(relay) {
+        waiter.denials = None;
+        waiter.registered = false;
+    }
+    match ended {
+        Over::Moved => Lost::by_the_network(began),
+        Over::Hop(code) => Lost { superseded: code == Code::Superseded, ..Lost::at(began, Ended::Hop(code)) },
+        Over::Said(why) => Lost::at(began, why),
+    }
+}
+
+/// Why a stream is over.
+enum Over {
+    /// The relay said so.
+    Hop(Code),
+    /// The network changed, or the machine slept, and it did not survive that.
+    Moved,
+    /// Anything else, in words.
+    Said(Box<str>),
+}
+
+impl<E: core::fmt::Display> From<E> for Over {
+    fn from(why: E) -> Self {
+        Self::Said(why.to_string().into())
+    }
+}
+
+/// A stream of events that the relay has opened.
+struct Events {
+    link: WaitLink,
+    body: Incoming,
+    reader: EventReader,
+    /// How it is named in what the host says.
+    name: Option<HeaderValue>,
+    from: Option<core::net::IpAddr>,
+    _connection: JoinSet<()>,
+}
+
+/// A connection for HTTP, and what drives it.
+async fn http(
+    shared: &Shared,
+    url: &RelayUrl,
+) -> Result<(SendRequest<Full<Bytes>>, JoinSet<()>, Option<core::net::IpAddr>), Box<str>> {
+    let said = |error: DialError| -> Box<str> { error.to_string().into() };
+    let io = connect(url, &shared.tls).await.map_err(said)?;
+    let from = io.local_address();
+    let garbled = |error: hyper::Error| -> Box<str> { format!("{} speaks no HTTP: {error}", url.authority()).into() };
+    let (sender, connection) = handshake(TokioIo::new(io)).await.map_err(garbled)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        // Whoever waits for its answer hears of the end.
+        let _ = connection.await;
+    });
+    Ok((sender, tasks, from))
+}
+
+fn request(url: &RelayUrl, method: Method, body: Bytes) -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = hyper::Uri::from_static(EVENTS_PATH);
+    if let Ok(host) = HeaderValue::from_str(url.authority()) {
+        request.headers_mut().insert(HOST, host);
+    }
+    request
+}
+
+/// Asks the relay for a stream.
+async fn open(shared: &Shared, url: &RelayUrl) -> Result<Events, Box<str>> {
+    let answered = timeout(DIAL_TIMEOUT, async {
+        let (mut sender, tasks, from) = http(shared, url).await?;
+        let mut request = request(url, Method::GET, Bytes::new());
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        let lost = |error: hyper::Error| -> Box<str> { format!("{} gave no answer: {error}", url.authority()).into() };
+        Ok::<_, Box<str>>((sender.send_request(request).await.map_err(lost)?, tasks, from))
+    });
+    let (answer, connection, from) = match answered.await {
+        Ok(answered) => answered?,
+        Err(_) => return Err(DialError::timeout(url).to_string().into()),
+    };
+    let relay = url.authority();
+    let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    match answer.status() {
+        StatusCode::OK if kind.starts_with(EVENT_STREAM) => {}
+        StatusCode::SERVICE_UNAVAILABLE => return Err(DialError::Full { relay: relay.into() }.to_string().into()),
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            let why = format!("{relay} lets no host wait; update the relay, or start this host without --on-demand");
+            return Err(why.into());
+        }
+        status => {
+            let status = status.as_u16();
+            return Err(DialError::NotARelay { relay: relay.into(), status }.to_string().into());
+        }
+    }
+    let (current, previous) = {
+        let inner = shared.lock();
+        (inner.state.capability_key.0.duplicate(), inner.state.previous_capability_key.0.duplicate())
+    };
+    let route = Identity::duplicate(&shared.route);
+    let key = shared.relay_key.as_ref().map(|key| key.as_str());
+    let link = WaitLink::new(relay, route, current, previous, key, TokioClock.now());
+    let link = link.map_err(|error| -> Box<str> { error.to_string().into() })?;
+    let reader = EventReader::default();
+    Ok(Events { link, body: answer.into_body(), reader, name: None, from, _connection: connection })
+}
+
+impl Events {
+    async fn serve(
+        &mut self,
+        shared: &Shared,
+        relay: usize,
+        url: &RelayUrl,
+        surroundings: &mut Surroundings,
+        knocks: &Notify,
+        mut denials: mpsc::Receiver<(CapId, u32)>,
+    ) -> Over {
+        loop {
+            if let Err(over) = self.say(shared, url).await {
+                return over;
+            }
+            let deadline = self.link.poll_timeout().map(steady::system);
+            let late = async {
+                match deadline {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => core::future::pending().await,
+                }
+            };
+            tokio::select! {
+                frame = self.body.frame() => {
+                    let bytes = match frame {
+                        None => return "the relay ended the stream".into(),
+                        Some(Err(error)) => return error.into(),
+                        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                    };
+                    self.link.heard(TokioClock.now());
+                    if let Err(over) = self.hear(&bytes, shared, relay, url, knocks) {
+                        return over;
+                    }
+                }
+                () = late => if let Err(lost) = self.link.handle_timeout(TokioClock.now()) { return lost.into() },
+                // Its sender lives as long as this.
+                Some((capability, until)) = denials.recv() => {
+                    // The host itself refuses what it revoked; the relay only spares it the knock.
+                    let _ = self.link.deny(capability, until);
+                }
+                change = surroundings.changed() => {
+                    tracing::debug!(?change, "the stream may be dead");
+                    if self.from.is_some_and(|address| !is_local(address)) {
+                        return Over::Moved;
+                    }
+                    self.link.probe(TokioClock.now());
+                }
+            }
+        }
+    }
+
+    fn hear(
+        &mut self,
+        mut bytes: &[u8],
+        shared: &Shared,
+        relay: usize,
+        url: &RelayUrl,
+        knocks: &Notify,
+    ) -> Result<(), Over> {
+        while let Some(event) = self.reader.read(&mut bytes)? {
+            let frame = match event {
+                Event::Link(name) if self.name.is_none() => {
+                    let mut value = HeaderValue::from_str(&format!("Bearer {name}"))?;
+                    value.set_sensitive(true);
+                    self.name = Some(value);
+                    continue;
+                }
+                Event::Link(_) => return Err("the relay named the stream twice".into()),
+                Event::Frame(frame) => frame,
+            };
+            match self.link.handle(TokioClock.now(), &frame)? {
+                Some(Woken::Registered) => self.registered(shared, relay, url),
+                Some(Woken::Knock) => {
+                    tracing::debug!(relay = url.authority(), "a device knocks");
+                    knocks.notify_one();
+                }
+                Some(Woken::Closed { code }) => return Err(Over::Hop(code)),
+                Some(Woken::Draining) => return Err(Over::Hop(Code::Draining)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn registered(&mut self, shared: &Shared, relay: usize, url: &RelayUrl) {
+        let mut inner = shared.lock();
+        // Relays forget them with the stream.
+        for (capability, until) in inner.state.denied() {
+            let _ = self.link.deny(capability, until);
+        }
+        if let Some(waiter) = inner.waiters.get_mut(relay) {
+            waiter.registered = true;
+        }
+        drop(inner);
+        status(shared, relay, At::Stream, |status| status.proved("waiting"));
+        shared.arrivals.notify_waiters();
+        shared.trail.note("relay reached", json!({ "relay": url.authority(), "waiting": true }));
+        tracing::info!(relay = url.authority(), "waiting at relay; devices wake this host");
+    }
+
+    /// Says what there is to say, on a connection that is gone afterwards.
+    async fn say(&mut self, shared: &Shared, url: &RelayUrl) -> Result<(), Over> {
+        let Some(name) = &self.name else { return Ok(()) };
+        let mut out = [0; MAX_CONTROL];
+        let mut connection = None;
+        while let Some(len) = self.link.poll_output(&mut out) {
+            let message = Bytes::copy_from_slice(out.get(..len).unwrap_or_default());
+            let said = timeout(WORD, async {
+                if connection.is_none() {
+                    connection = Some(http(shared, url).await?);
+                }
+                let Some((sender, ..)) = &mut connection else { return Ok(StatusCode::OK) };
+                let mut request = request(url, Method::POST, message);
+                request.headers_mut().insert(AUTHORIZATION, name.clone());
+                let answer = sender.send_request(request).await?;
+                let status = answer.status();
+                // All of it is read, so that the next word can follow.
+                let _ = answer.into_body().collect().await;
+                Ok::<_, Over>(status)
+            });
+            match said.await {
+                Ok(said) => match said? {
+                    StatusCode::NO_CONTENT => {}
+                    // The stream tells why, or has ended.
+                    status => tracing::debug!(%status, "the relay does not take what this host says"),
+                },
+                Err(_) => return Err("the relay does not take what this host says".into()),
+            }
+        }
+        Ok(())
+    }
+}
