@@ -23,18 +23,13 @@ impl Nginx {
         let dir = tempfile::tempdir().unwrap();
         let (config, at) = (dir.path().join("nginx.conf"), dir.path().display());
         std::fs::create_dir(dir.path().join("files")).unwrap();
-        let id = |flag: &str| {
-            let said = Command::new("id").arg(flag).output().unwrap().stdout;
-            String::from_utf8(said).unwrap().trim().to_owned()
-        };
         let ways =
             ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|way| format!("{way}_temp_path {at}/{way};"));
+        // One process: a master that is killed leaves its workers behind.
         let text = format!(
-            "daemon off; pid {at}/pid; error_log stderr notice; user {} {};\nevents {{}}\nhttp {{\n{}\naccess_log off; \
-             sendfile on; gzip on; gzip_min_length 100; gzip_types text/css;\ntypes {{ text/plain txt; text/css css; }}\n\
-             server {{ listen unix:{at}/socket; root {at}/files; autoindex on; }}\n}}\n",
-            id("-un"),
-            id("-gn"),
+            "daemon off; master_process off; pid {at}/pid; error_log stderr notice;\nevents {{}}\nhttp {{\n{}\naccess_log \
+             off; sendfile on; gzip on; gzip_min_length 100; gzip_types text/css;\ntypes {{ text/plain txt; text/css css; \
+             }}\nserver {{ listen unix:{at}/socket; root {at}/files; autoindex on; }}\n}}\n",
             ways.join(" "),
         );
         std::fs::write(&config, text).unwrap();
@@ -42,7 +37,7 @@ impl Nginx {
         let mut command = Command::new("nginx");
         command.env("PATH", path).args(["-e", "stderr", "-c"]).arg(&config);
         let server = Process::spawn("nginx (Debian: nginx-light)", command);
-        server.logged("start worker process").await;
+        server.logged("event method").await;
         let world = World::start(&[("web", format!("http+unix://{at}/socket"))]).await;
         let web = world.pair().await.forward("web").await;
         Self { web, _world: world, _server: server, dir }
