@@ -51,18 +51,17 @@ mod assertion;
 mod body;
 mod connect;
 mod ending;
+mod error;
 mod exchange;
 mod headers;
 mod http;
 mod options;
 mod pool;
 mod raw;
+mod table;
 mod target;
 mod upgrade;
 
-use core::net::IpAddr;
-use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, OnceLock};
 
 use ::http::{HeaderValue, Request, Response, StatusCode};
@@ -71,7 +70,9 @@ use hyper::body::{Body, Incoming};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use address::Forbidden;
+pub use error::ServiceError;
 pub use options::{Ca, Credential, IDLE_CONNECTIONS, IDLE_TIME, MAX_CONNECTIONS, Options, OptionsError};
+pub use table::Services;
 pub use target::{ExposeError, Exposed, Target};
 
 pub(crate) use assertion::Signer;
@@ -116,86 +117,6 @@ pub trait Pass: Send + Unpin + 'static {
 
 impl Pass for () {
     fn keep(self) {}
-}
-
-/// Why a stream ended before its time.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServiceError {
-    /// Nothing answers where the service should be.
-    #[error("service {service} is not reachable, is it running? {source}")]
-    Unreachable {
-        /// The service's name.
-        service: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The service took longer than 10 seconds to accept the connection.
-    #[error("service {service} did not accept the connection in time")]
-    TimedOut {
-        /// The service's name.
-        service: String,
-    },
-    /// The service is where the host does not connect to.
-    #[error("service {service} is at {address}, to which the host does not connect: it is {source}")]
-    Forbidden {
-        /// The service's name.
-        service: String,
-        /// Its address.
-        address: IpAddr,
-        /// What speaks against it.
-        source: Forbidden,
-    },
-    /// The service's TLS is not what the host wants.
-    #[error("service {service} is not trusted: {source}{}", advice(source))]
-    Tls {
-        /// The service's name.
-        service: String,
-        /// What is wrong.
-        source: rustls::Error,
-    },
-    /// All connections that the service may have are in use.
-    #[error("service {service} is busy: all its connections are in use; `max_connections` sets how many there are")]
-    Busy {
-        /// The service's name.
-        service: String,
-    },
-    /// The stream or the service broke off in the middle.
-    #[error("broken off: {0}")]
-    Broken(#[from] io::Error),
-    /// The device's HTTP could not be read, or it left in the middle.
-    #[error("http ended early: {0}")]
-    Http(#[from] hyper::Error),
-}
-
-impl ServiceError {
-    /// What the audit trail calls it, where somebody was turned away.
-    pub(crate) const fn refusal(&self) -> Option<&'static str> {
-        match self {
-            Self::Forbidden { .. } => Some("forbidden address"),
-            Self::Tls { .. } => Some("untrusted service"),
-            _ => None,
-        }
-    }
-}
-
-/// What the owner can do about it.
-const fn advice(error: &rustls::Error) -> &'static str {
-    use rustls::CertificateError as E;
-    match error {
-        // A bad signature is that of another CA with the same name, such as one that was made anew.
-        rustls::Error::InvalidCertificate(E::UnknownIssuer | E::BadSignature) => {
-            "; name the file with its CA's certificate with `ca` in the service's section of homing.toml"
-        }
-        rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. }) => {
-            "; say which name its certificate has with `server_name` in the service's section of homing.toml"
-        }
-        rustls::Error::InvalidCertificate(
-            E::Expired | E::ExpiredContext { .. } | E::NotValidYet | E::NotValidYetContext { .. },
-        ) => "; renew its certificate, or set this machine's clock",
-        rustls::Error::InvalidMessage(_) => "; does it speak TLS? Services that do not have http:// URLs",
-        _ => "",
-    }
 }
 
 /// One exposed service with its connections.
@@ -304,95 +225,6 @@ impl Service {
             Some(target) => target.kind(),
             None => "http",
         }
-    }
-}
-
-/// All services of a host by name.
-#[derive(Clone, Debug, Default)]
-pub struct Services {
-    all: BTreeMap<String, Arc<Service>>,
-    signer: OnceLock<Arc<Signer>>,
-}
-
-impl Services {
-    /// Builds the table.
-    ///
-    /// # Errors
-    ///
-    /// When two services share a name, or one cannot be made ready.
-    pub fn new(all: impl IntoIterator<Item = Exposed>) -> Result<Self, ExposeError> {
-        let mut table = Self::default();
-        for exposed in all {
-            table.add(Service::new(exposed)?)?;
-        }
-        Ok(table)
-    }
-
-    /// The same, with some that are there already.
-    pub(crate) fn with_own(all: impl IntoIterator<Item = Exposed>, own: &[Arc<Service>]) -> Result<Self, ExposeError> {
-        let mut table = Self::new(all)?;
-        own.iter().try_for_each(|service| table.insert(service.clone()))?;
-        Ok(table)
-    }
-
-    /// From now on services are told who calls by this signer.
-    pub(crate) fn sign_with(&self, signer: &Arc<Signer>) {
-        let _ = self.signer.set(signer.clone()); // a host has one
-        for service in self.iter() {
-            let _ = service.signer.set(signer.clone());
-        }
-    }
-
-    /// What services check assertions with.
-    pub(crate) fn signer(&self) -> Option<&Arc<Signer>> {
-        self.signer.get()
-    }
-
-    /// Takes the place of others: requests on streams that began with them go to these from now on.
-    pub(crate) fn replace(&self, before: &Self) {
-        if let Some(signer) = before.signer.get() {
-            self.sign_with(signer);
-        }
-        for (name, old) in &before.all {
-            let next = self.find(name);
-            if next.is_none_or(|next| !Arc::ptr_eq(next, old)) {
-                let _ = old.next.set(next.cloned()); // nobody replaces it twice
-            }
-        }
-    }
-
-    /// Adds one service.
-    ///
-    /// # Errors
-    ///
-    /// When its name is taken.
-    pub fn add(&mut self, service: Service) -> Result<(), ExposeError> {
-        self.insert(Arc::new(service))
-    }
-
-    fn insert(&mut self, service: Arc<Service>) -> Result<(), ExposeError> {
-        if self.all.contains_key(service.name()) {
-            return Err(ExposeError::Twice(service.name().to_owned()));
-        }
-        self.all.insert(service.name().to_owned(), service);
-        Ok(())
-    }
-
-    /// The service of that name.
-    #[must_use]
-    pub fn find(&self, name: &str) -> Option<&Arc<Service>> {
-        self.all.get(name)
-    }
-
-    /// All services, by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.all.values()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
     }
 }
 
