@@ -74,7 +74,7 @@ const PAGE: &str = r#"(async () => {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kernel_of_jupyter_computes_streams_and_is_interrupted() {
-    let jupyter = Jupyter::start().await;
+    let mut jupyter = Jupyter::start().await;
     let (via, url) = (jupyter.proxy.url(""), format!("{ORIGIN}/?token={TOKEN}"));
     let mut page = Page::open_with(&url, &[&format!("--proxy-server={}", jupyter.proxy.address)]).await;
     page.until("document.readyState === 'complete' && document.cookie.includes('_xsrf=')").await;
@@ -82,15 +82,19 @@ async fn a_kernel_of_jupyter_computes_streams_and_is_interrupted() {
     page.eval("run('sum', '1+1')").await;
     page.until("said('sum', 'execute_result')[0].data['text/plain'] === '2'").await;
 
-    // Output comes while the code runs: it does not end before it is interrupted.
+    // Output comes while the code runs: it does not end before it is interrupted, and neither does the socket when the
+    // relay dies.
     page.eval("run('loop', `import time\nprint('begun', flush=True)\nwhile True: time.sleep(0.01)`)").await;
     page.until("said('loop', 'stream')[0].text === 'begun\\n'").await;
+    jupyter.world.relay.kill();
+    jupyter.world.restart_relay().await;
     assert_eq!(page.eval("post(kernel + '/interrupt').then(answer => answer.status)").await, 204);
     page.until("said('loop', 'error')[0].ename === 'KeyboardInterrupt'").await;
 
     // A message of a megabyte each way.
     page.eval("window.long = 'é'.repeat(500_000); run('long', `print('${long}', end='')`)").await;
     page.until("said('long', 'stream').map(part => part.text).join('') === long").await;
+    assert!(page.noticed("Network.webSocketClosed").is_empty(), "the page lost its kernel");
     assert!(page.errors().is_empty(), "{:#?}", page.errors());
 
     // Jupyter's own checks hold behind the tunnel: a page from elsewhere does not get in with the cookie.
