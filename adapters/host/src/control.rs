@@ -125,9 +125,10 @@ fn text(value: &Value, name: &str) -> String {
     value.get(name).and_then(Value::as_str).unwrap_or_default().into()
 }
 
-/// A device as `host devices list` shows it; `channels` counts its live sessions.
+/// A device as `host devices list` shows it; `channels` counts its live sessions, `guests` those of
+/// its guests among them.
 #[must_use]
-pub fn device_json(device: &registry::Device, channels: usize) -> Value {
+pub fn device_json(device: &registry::Device, channels: usize, guests: usize) -> Value {
     json!({
         "id": device.id,
         "name": device.name,
@@ -136,6 +137,7 @@ pub fn device_json(device: &registry::Device, channels: usize) -> Value {
         "last_seen": device.last_seen.map(rfc3339),
         "path": if channels > 0 { Some("relay") } else { None },
         "channels": channels,
+        "guests": guests,
         "grant": device.grant(),
         "granted": describe(device.grant()),
     })

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use homing_core::Instant;
 use homing_core::channel::code;
-use homing_core::handshake::{self, ChannelId, ConnectKnock, Door, Exports, Knock, PairKnock, Suite, hear};
+use homing_core::handshake::{
+    self, ChannelId, ConnectKnock, Door, Exports, GuestChain, GuestSeed, Knock, PairKnock, Suite, hear,
+};
 use homing_core::hop::Capability;
 use homing_core::mux::reset;
 use homing_core::pairing::{TicketId, TicketState};
-use homing_driver::host::{Gate, Known, PairRequest, Registrar, Session};
+use homing_core::wire::Caveats;
+use homing_driver::host::{Doorstep, Gate, Known, PairRequest, Registrar, Session};
 use homing_driver::{Clock, Stream};
 use homing_local::clock::unix_now;
 use homing_local::hex;
@@ -18,8 +21,10 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use crate::dialog::{Candidate, take_in};
+use crate::grant::guest::Guest;
 use crate::grant::lease::{Lease, Leased};
 use crate::news;
+use crate::registry::Device;
 use crate::service::{self, Caller, Service};
 use crate::shared::Shared;
 
@@ -38,7 +43,16 @@ pub(crate) struct LinkGate {
 
 /// The device at the other end of a channel.
 pub(crate) enum Visitor {
-    Known { device: String, live: Option<u64> },
+    /// A device or, once it has said what limits it, a guest of one.
+    Known {
+        device: String,
+        guest: Option<Arc<Guest>>,
+        live: Option<u64>,
+    },
+    /// A guest of this device, before that.
+    Stranger {
+        device: String,
+    },
     Pairing(Candidate),
 }
 
@@ -85,14 +99,38 @@ impl Gate for LinkGate {
 
     fn recognise(&mut self, knock: &ConnectKnock) -> Option<(Known, Visitor)> {
         let inner = self.shared.lock();
-        let known = inner.state.by_key(knock.peer()).filter(|device| knock.suite() >= device.suite());
+        let fits = |device: &&Device| knock.suite() >= device.suite();
+        let known = inner.state.by_key(knock.peer()).filter(fits);
+        if known.is_none()
+            && let Some(device) = inner.state.by_guest_key(knock.peer()).filter(fits)
+        {
+            return welcome_guest(device, knock.suite());
+        }
         let Some(device) = known else {
             self.shared.trail.refuse("unknown device", json!({ "key": hex::emit(knock.peer().as_bytes()) }));
             return None;
         };
         let known =
             Known { psk: Exports::psk(&device.root.0, knock.suite()), token_hash: device.token_hash(), guest: None };
-        Some((known, Visitor::Known { device: device.id.clone(), live: None }))
+        Some((known, Visitor::Known { device: device.id.clone(), guest: None, live: None }))
+    }
+
+    fn introduced(&mut self, visitor: &mut Visitor, caveats: Caveats<'_>) -> Result<(), u16> {
+        let Visitor::Stranger { device } = visitor else { return Err(code::DENIED) };
+        let mut inner = self.shared.lock();
+        let known = inner.device(device).ok_or(code::REVOKED)?;
+        let refuse = |why: &str| self.shared.trail.refuse("guest", json!({ "device": device, "error": why }));
+        if known.grant().is_some_and(|grant| grant.no_guests) {
+            refuse("the device may have no guests");
+            return Err(code::DENIED);
+        }
+        drop(inner);
+        let guest = Guest::read(device, caveats, unix_now()).map_err(|unfit| {
+            refuse(&unfit.to_string());
+            unfit.code()
+        })?;
+        *visitor = Visitor::Known { device: core::mem::take(device), guest: Some(Arc::new(guest)), live: None };
+        Ok(())
     }
 
     fn pairing(&mut self, now: Instant, knock: &PairKnock) -> Option<Visitor> {
@@ -111,26 +149,38 @@ impl Gate for LinkGate {
 
     fn established(&mut self, visitor: &mut Visitor, session: Session) -> Result<Option<Capability>, u16> {
         let mut inner = self.shared.lock();
-        let (id, paired_now) = match visitor {
-            Visitor::Known { device, .. } => (device.clone(), false),
+        let (id, guest, paired_now) = match visitor {
+            Visitor::Known { device, guest, .. } => (device.clone(), guest.clone(), false),
+            Visitor::Stranger { .. } => return Err(code::DENIED),
             Visitor::Pairing(candidate) => {
                 let device = inner.state.by_key(&candidate.key).ok_or(code::REVOKED)?;
-                (device.id.clone(), true)
+                (device.id.clone(), None, true)
             }
         };
         // Revoked between the handshake and now: the record is gone.
         let device = inner.device(&id).ok_or(code::REVOKED)?;
-        device.last_seen = Some(unix_now());
-        let confirm = !core::mem::replace(&mut device.confirmed, true);
+        let confirm = guest.is_none() && {
+            device.last_seen = Some(unix_now());
+            !core::mem::replace(&mut device.confirmed, true)
+        };
+        let who = who(&id, guest.as_deref());
         let live = inner
-            .admit(&id, session, self.shared.max_sessions)
-            .inspect_err(|_| self.shared.trail.refuse("too many sessions", json!({ "device": id })))?;
-        let capability = (!paired_now).then(|| self.shared.mint(&mut inner, &id));
+            .admit(&id, guest.clone(), session, self.shared.max_sessions)
+            .inspect_err(|_| self.shared.trail.refuse("too many sessions", who.clone()))?;
+        let capability = match &guest {
+            Some(guest) => Some(self.shared.mint_for_guest(&inner, guest)),
+            None => (!paired_now).then(|| self.shared.mint(&mut inner, &id)),
+        };
         drop(inner);
         self.store(confirm);
-        self.shared.trail.note("connected", json!({ "device": id }));
-        tracing::info!(device = id, "device connected");
-        *visitor = Visitor::Known { device: id, live: Some(live) };
+        self.shared.trail.note("connected", who);
+        if let Some(guest) = &guest {
+            self.shared.running.watch_guest();
+            tracing::info!(device = id, guest = guest.name, "guest connected");
+        } else {
+            tracing::info!(device = id, "device connected");
+        }
+        *visitor = Visitor::Known { device: id, guest, live: Some(live) };
         Ok(capability)
     }
 
@@ -141,23 +191,30 @@ impl Gate for LinkGate {
     }
 
     fn incoming(&mut self, visitor: &mut Visitor, stream: Stream) {
-        let Visitor::Known { device, .. } = visitor else { return stream.abort(reset::NOT_ALLOWED) };
+        let Visitor::Known { device, guest, .. } = visitor else { return stream.abort(reset::NOT_ALLOWED) };
         let name = self.shared.lock().device(device).map(|device| device.name.clone());
         let Some(name) = name else { return stream.abort(reset::NOT_ALLOWED) };
-        let caller = Caller { device_id: device.clone(), device_name: name };
-        tokio::spawn(carry(self.shared.clone(), caller, stream.into()));
+        let caller = match guest {
+            None => Caller { device_id: device.clone(), device_name: name },
+            Some(guest) => {
+                Caller { device_id: guest.id(device), device_name: format!("{} (guest of {name})", guest.name) }
+            }
+        };
+        tokio::spawn(carry(self.shared.clone(), device.clone(), guest.clone(), caller, stream.into()));
     }
 
     fn ended(&mut self, visitor: Visitor) {
-        if let Visitor::Known { device, live: Some(live) } = visitor {
+        if let Visitor::Known { device, guest, live: Some(live) } = visitor {
             let mut inner = self.shared.lock();
             inner.live.remove(&live);
-            if let Some(known) = inner.device(&device) {
+            if guest.is_none()
+                && let Some(known) = inner.device(&device)
+            {
                 known.last_seen = Some(unix_now());
             }
             drop(inner);
-            self.shared.trail.note("disconnected", json!({ "device": device }));
-            tracing::info!(device, "device disconnected");
+            self.shared.trail.note("disconnected", who(&device, guest.as_deref()));
+            tracing::info!(device, guest = guest.map(|guest| guest.name.clone()), "disconnected");
         }
     }
 }
@@ -177,14 +234,36 @@ impl LinkGate {
     }
 }
 
-/// Carries a stream to the service that its first bytes name, as far as its device's grant goes.
-async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
+/// A guest of this device knocks, and has to say what limits it.
+fn welcome_guest(device: &Device, suite: Suite) -> Option<(Known, Visitor)> {
+    let (root, device_id) = (&device.root.0, *hex::parse::<8>(&device.id)?.expose());
+    let doorstep = Doorstep { device_id, chain: GuestChain::of(root) };
+    let known = Known { psk: GuestSeed::of(root).psk(suite), token_hash: device.token_hash(), guest: Some(doorstep) };
+    Some((known, Visitor::Stranger { device: device.id.clone() }))
+}
+
+/// Who it was, for the audit trail.
+fn who(device: &str, guest: Option<&Guest>) -> Value {
+    match guest {
+        None => json!({ "device": device }),
+        Some(guest) => json!({ "device": device, "guest": guest.name }),
+    }
+}
+
+/// Carries a stream to the service that its first bytes name, as far as its device's grant goes, and its guest's.
+async fn carry(
+    shared: Arc<Shared>,
+    device: String,
+    guest: Option<Arc<Guest>>,
+    caller: Caller,
+    mut stream: TunnelStream,
+) {
     let Ok(Ok(name)) = tokio::time::timeout(NAMING_TIME, read_name(&mut stream)).await else { return };
     if name.is_empty() {
-        return news::answer(&shared, &caller, stream).await;
+        return news::answer(&shared, &device, guest.as_deref(), stream).await;
     }
     let Some(service) = shared.services().find(&name).cloned() else { return stream.abort(reset::UNKNOWN_SERVICE) };
-    let lease = Lease::new(shared.clone(), caller.device_id.clone(), name.clone());
+    let lease = Lease::new(shared.clone(), device, guest, name.clone());
     if service.is_raw() {
         if !lease.begin_raw() {
             return stream.abort(reset::NOT_ALLOWED);
@@ -205,11 +284,13 @@ async fn carry(shared: Arc<Shared>, caller: Caller, mut stream: TunnelStream) {
 }
 
 /// What a device can reach, and where else the host is.
-pub(crate) fn offer(shared: &Shared, device: &str) -> Value {
+pub(crate) fn offer(shared: &Shared, device: &str, guest: Option<&Guest>) -> Value {
     let grant = shared.lock().device(device).and_then(|device| device.grant.clone());
     let now = unix_now();
-    let shown =
-        |service: &Service| grant.as_ref().is_none_or(|grant| grant.shows(service.name(), service.is_raw(), now));
+    let shown = |service: &Service| {
+        let mut grants = grant.iter().chain(guest.into_iter().flat_map(Guest::grants));
+        grants.all(|grant| grant.shows(service.name(), service.is_raw(), now))
+    };
     let exposed = shared.services();
     let services = exposed.iter().filter(|service| shown(service));
     let list: Vec<_> = services.map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();

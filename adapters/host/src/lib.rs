@@ -229,8 +229,11 @@ impl HostHandle {
     #[must_use]
     pub fn devices(&self) -> Vec<Value> {
         let inner = self.shared.lock();
-        let channels = |id: &str| inner.live.values().filter(|live| live.device == id).count();
-        inner.state.devices.iter().map(|device| device_json(device, channels(&device.id))).collect()
+        let of = |id: &str, guests: bool| {
+            inner.live.values().filter(|live| live.device == id && (live.guest.is_some() || !guests)).count()
+        };
+        let shown = |device: &registry::Device| device_json(device, of(&device.id, false), of(&device.id, true));
+        inner.state.devices.iter().map(shown).collect()
     }
 
     /// Renames a device.

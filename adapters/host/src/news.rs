@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::gate::offer;
-use crate::service::Caller;
+use crate::grant::guest::Guest;
 use crate::shared::Shared;
 
 /// How long a device may take to begin with a question, before it gets the list.
@@ -71,13 +71,13 @@ impl Question {
     }
 }
 
-/// Answers a device's question.
-pub(crate) async fn answer(shared: &Shared, caller: &Caller, mut stream: TunnelStream) {
+/// Answers the question of a device, or of a guest of it.
+pub(crate) async fn answer(shared: &Shared, device: &str, guest: Option<&Guest>, mut stream: TunnelStream) {
     let Ok(question) = Question::read(&mut stream).await else { return };
     let text = match question {
-        Question::List => offer(shared, &caller.device_id).to_string(),
-        Question::News { devices } if hears_news(shared, caller) => {
-            if let Err(error) = follow(shared, caller, &mut stream, devices).await {
+        Question::List => offer(shared, device, guest).to_string(),
+        Question::News { devices } if guest.is_none() && hears_news(shared, device) => {
+            if let Err(error) = follow(shared, device, &mut stream, devices).await {
                 tracing::debug!(%error, "news ended early");
             }
             return;
@@ -91,14 +91,14 @@ pub(crate) async fn answer(shared: &Shared, caller: &Caller, mut stream: TunnelS
 }
 
 /// Who hears of the host's other devices: its own devices do, and nobody else.
-fn hears_news(shared: &Shared, caller: &Caller) -> bool {
-    shared.lock().device(&caller.device_id).is_some()
+fn hears_news(shared: &Shared, device: &str) -> bool {
+    shared.lock().device(device).is_some()
 }
 
 /// Tells what the device has not heard, and what happens from then on, until it ends its direction.
 async fn follow(
     shared: &Shared,
-    caller: &Caller,
+    device: &str,
     stream: &mut TunnelStream,
     mut devices: Option<Point>,
 ) -> io::Result<()> {
@@ -109,7 +109,7 @@ async fn follow(
         loop {
             let line = {
                 let mut inner = shared.lock();
-                if inner.device(&caller.device_id).is_none() {
+                if inner.device(device).is_none() {
                     return Ok(());
                 }
                 devices.as_mut().and_then(|at| batch(&inner.state.log, at, !greeted))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use homing_core::channel::token_hash;
 use homing_core::crypto::{Identity, PROTO, PublicKey, Secret, hash};
-use homing_core::handshake::Suite;
+use homing_core::handshake::{GuestSeed, Suite};
 use homing_local::clock::unix_now;
 use homing_local::device_log::Log;
 use homing_local::hex::{self, Hex};
@@ -87,6 +87,9 @@ pub struct Device {
     suite: u8,
     pub(crate) root: Hex<32>,
     token_hash: Hex<32>,
+    /// The key that its guests are known by, which follows from the root.
+    #[serde(default)]
+    guest_key: Option<Hex<32>>,
     /// Whether the device has said that it stored its pairing, or has come back with it.
     pub(crate) confirmed: bool,
     /// Ids of the capabilities that it was given, newest last, with their expiry.
@@ -124,6 +127,7 @@ impl Device {
     ) -> Self {
         let platform = platform_name(platform);
         Self {
+            guest_key: Some(guest_key_of(&root)),
             id: hex::emit(&id),
             name,
             platform: platform.into(),
@@ -150,6 +154,12 @@ impl Device {
         PublicKey::from_bytes(*self.key.0.expose())
     }
 
+    /// The key that its guests are known by.
+    pub(crate) fn guest_key(&self) -> PublicKey {
+        let key = self.guest_key.as_ref().map(|key| *key.0.expose());
+        PublicKey::from_bytes(key.unwrap_or_else(|| *guest_key_of(&self.root.0).0.expose()))
+    }
+
     /// What is kept of its bearer token.
     pub(crate) const fn token_hash(&self) -> [u8; 32] {
         *self.token_hash.0.expose()
@@ -167,6 +177,10 @@ impl Device {
         let excess = self.capabilities.len().saturating_sub(KEPT);
         self.capabilities.drain(..excess);
     }
+}
+
+fn guest_key_of(root: &Secret<32>) -> Hex<32> {
+    Hex::new(*GuestSeed::of(root).identity().public().as_bytes())
 }
 
 impl State {
@@ -208,6 +222,14 @@ impl State {
         // All are looked at, so that time tells nothing of which one fits.
         self.devices.iter().fold(None, |found, device| {
             if homing_core::crypto::same(device.key.0.expose(), key.as_bytes()) { Some(device) } else { found }
+        })
+    }
+
+    /// The device whose guests have this key.
+    pub(crate) fn by_guest_key(&self, key: &PublicKey) -> Option<&Device> {
+        // As above.
+        self.devices.iter().fold(None, |found, device| {
+            if homing_core::crypto::same(device.guest_key().as_bytes(), key.as_bytes()) { Some(device) } else { found }
         })
     }
 
@@ -302,9 +324,13 @@ impl State {
         self.log.head().seq == 0 && !self.devices.is_empty()
     }
 
-    /// Forgets devices that never confirmed their pairing.
+    /// Forgets devices that never confirmed their pairing, and writes down what earlier versions did not.
     pub(crate) fn tidy(&mut self) {
         let now = unix_now();
+        for device in &mut self.devices {
+            let root = &device.root.0;
+            device.guest_key.get_or_insert_with(|| guest_key_of(root));
+        }
         self.devices.retain(|device| device.confirmed || now.saturating_sub(device.paired_at) < UNCONFIRMED_LIFE);
     }
 }

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::audit::Trail;
 use crate::dialog::PairEvent;
 use crate::grant::Grant;
+use crate::grant::guest::Guest;
 use crate::grant::running::Running;
 use crate::links::{LinkStatus, Waiter};
 use crate::registry::{self, Device, DeviceError, State};
@@ -161,6 +162,8 @@ pub(crate) struct Inner {
 /// A device's session.
 pub(crate) struct Live {
     pub(crate) device: String,
+    /// Whose it is, where not the device's own.
+    pub(crate) guest: Option<Arc<Guest>>,
     pub(crate) session: Session,
 }
 
@@ -285,6 +288,14 @@ impl Shared {
         Capability::mint(&inner.state.capability_key.0, &self.route_id, id, expiry, CAPABILITY_CLASS)
     }
 
+    /// A fresh capability for a guest, no longer than it may come.
+    pub(crate) fn mint_for_guest(&self, inner: &Inner, guest: &Guest) -> Capability {
+        let id = *Secret::<8>::random(&mut crate::random()).expose();
+        let expiry = guest.expires_at.min(unix_now().saturating_add(CAPABILITY_LIFE));
+        let expiry = u32::try_from(expiry).unwrap_or(u32::MAX);
+        Capability::mint(&inner.state.capability_key.0, &self.route_id, id, expiry, CAPABILITY_CLASS)
+    }
+
     /// Ends a device: its record first, then its sessions, then its way through the relay. When
     /// this returns, nothing that it sends is opened any more. Blocks on the disk.
     pub(crate) fn revoke(&self, id: &str) -> Result<(), DeviceError> {
@@ -404,7 +415,13 @@ impl Inner {
     }
 
     /// Takes a session in, within the limits.
-    pub(crate) fn admit(&mut self, device: &str, session: Session, max: usize) -> Result<u64, u16> {
+    pub(crate) fn admit(
+        &mut self,
+        device: &str,
+        guest: Option<Arc<Guest>>,
+        session: Session,
+        max: usize,
+    ) -> Result<u64, u16> {
         // A session that its device came back for is the same one, though its old channel may linger.
         let id = session.id();
         self.live.retain(|_, live| live.device != device || id.is_none() || live.session.id() != id);
@@ -413,7 +430,7 @@ impl Inner {
             return Err(code::LIMIT);
         }
         self.counter = self.counter.wrapping_add(1);
-        self.live.insert(self.counter, Live { device: device.into(), session });
+        self.live.insert(self.counter, Live { device: device.into(), guest, session });
         Ok(self.counter)
     }
 
@@ -426,6 +443,28 @@ impl Inner {
             }
             stays
         });
+    }
+
+    /// Ends the sessions of guests whose time is over, or whose device may have none. Tells whether there are others.
+    pub(crate) fn end_guests(&mut self, now: u64) -> bool {
+        let devices = &self.state.devices;
+        let lonely = |id: &str| {
+            let device = devices.iter().find(|device| device.id == id);
+            device.and_then(|device| device.grant.as_ref()).is_some_and(|grant| grant.no_guests)
+        };
+        let mut others = false;
+        self.live.retain(|_, live| {
+            let Some(guest) = &live.guest else { return true };
+            let ended = match () {
+                () if now >= guest.expires_at => Some(code::EXPIRED),
+                () if lonely(&live.device) => Some(code::DENIED),
+                () => None,
+            };
+            ended.iter().for_each(|code| live.session.close(*code));
+            others |= ended.is_none();
+            ended.is_none()
+        });
+        others
     }
 
     pub(crate) fn device(&mut self, id: &str) -> Option<&mut Device> {

@@ -10,7 +10,7 @@ impl Grant {
     /// # Errors
     /// [`GrantError`].
     pub fn parse(value: &Value) -> Result<Self, GrantError> {
-        let fields = object(value, "a grant", &["rules", "rate", "concurrent", "expires_at"])?;
+        let fields = object(value, "a grant", &["rules", "rate", "concurrent", "expires_at", "guests"])?;
         if !fields.contains_key("rules") {
             return Err(wrong("a grant has rules: a list, or null for everything")); // nobody grants all by an omission
         }
@@ -19,21 +19,29 @@ impl Grant {
             rules: field("rules").map(parse_rules).transpose()?,
             rate: field("rate").map(parse_rate).transpose()?,
             concurrent: field("concurrent").map(|value| limit("concurrent", value)).transpose()?,
+            no_guests: match field("guests").map(Value::as_bool) {
+                None => false,
+                Some(guests) => !guests.ok_or_else(|| wrong("guests is true or false"))?,
+            },
             expires_at: field("expires_at").map(|value| number("expires_at", value, MAX_EXPIRY)).transpose()?,
         })
     }
 
-    /// Every field, null where there is none.
+    /// Every field, null where there is none; `guests` only where there may be none.
     #[must_use]
     pub fn emit(&self) -> Value {
         let rule =
             |rule: &Rule| json!({ "service": rule.service(), "methods": rule.methods(), "prefix": rule.prefix() });
-        json!({
+        let mut value = json!({
             "rules": self.rules.as_ref().map(|rules| rules.iter().map(rule).collect::<Vec<_>>()),
             "rate": self.rate.map(|rate| json!({ "per_second": rate.per_second, "burst": rate.burst })),
             "concurrent": self.concurrent,
             "expires_at": self.expires_at,
-        })
+        });
+        if let Some(fields) = value.as_object_mut().filter(|_| self.no_guests) {
+            fields.insert("guests".into(), Value::Bool(false));
+        }
+        value
     }
 }
 

@@ -9,9 +9,10 @@ use futures_util::task::AtomicWaker;
 use homing_core::mux::reset;
 use homing_tokio::TunnelStream;
 use http::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::guest::Guest;
 use super::running::{End, Refused};
 use super::{Denied, Limited, overrides_method};
 use crate::service::{Pass, Refusal, ServiceError};
@@ -21,15 +22,25 @@ use crate::shared::Shared;
 pub(crate) struct Lease {
     pub(super) shared: Arc<Shared>,
     pub(super) device: String,
+    pub(super) guest: Option<Arc<Guest>>,
     pub(super) service: String,
     pub(super) number: u64,
     pub(super) end: Arc<End>,
 }
 
 impl Lease {
-    pub(crate) fn new(shared: Arc<Shared>, device: String, service: String) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, device: String, guest: Option<Arc<Guest>>, service: String) -> Arc<Self> {
         let number = shared.running.number();
-        Arc::new(Self { shared, device, service, number, end: Arc::default() })
+        Arc::new(Self { shared, device, guest, service, number, end: Arc::default() })
+    }
+
+    /// Whose it is, for the audit trail.
+    fn whose(&self, mut fields: Value) -> Value {
+        fields["device"] = json!(self.device);
+        if let Some(guest) = &self.guest {
+            fields["guest"] = json!(guest.name);
+        }
+        fields
     }
 
     /// Begins to carry bytes; false where that is not granted, which is in the audit trail then.
@@ -56,8 +67,8 @@ impl Lease {
     /// Notes that the service was not reached because it must not be.
     pub(crate) fn not_reached(&self, error: &ServiceError) {
         if let Some(reason) = error.refusal() {
-            let fields = json!({ "device": self.device, "service": self.service, "error": error.to_string() });
-            self.shared.trail.refuse(reason, fields);
+            let fields = json!({ "service": self.service, "error": error.to_string() });
+            self.shared.trail.refuse(reason, self.whose(fields));
         }
     }
 
@@ -70,8 +81,8 @@ impl Lease {
             Refused::Limited(Limited::Concurrent, _) => "too many at once",
         };
         let method = method.map(Method::as_str);
-        let fields = json!({ "device": self.device, "service": self.service, "method": method });
-        self.shared.trail.refuse(reason, fields);
+        let fields = json!({ "service": self.service, "method": method });
+        self.shared.trail.refuse(reason, self.whose(fields));
     }
 
     /// Completes when what runs on the stream is not granted any more.

@@ -51,6 +51,14 @@ impl Limiter {
         Ok(())
     }
 
+    /// One that was admitted is not begun after all.
+    pub(crate) fn give_back(&mut self) {
+        self.done();
+        if let Some((tokens, _)) = &mut self.bucket {
+            *tokens = tokens.saturating_add(COST);
+        }
+    }
+
     /// One that was admitted is over.
     pub(crate) fn done(&mut self) {
         self.running = self.running.saturating_sub(1);

@@ -6,6 +6,8 @@
 //! | `rule` | one service, with methods and a path prefix |
 //! | `path` | whether a path is below a prefix, however a service may read it |
 //! | `limit` | requests per second, and how many at once |
+//! | `caveat` | what limits a guest of a device, as the device writes it down |
+//! | `guest` | a guest that has proved its caveats |
 //! | `json` | grants as JSON, the same in the state file, on the control socket and in the API |
 //! | `lease` | a device's use of a service, over the life of one stream |
 //! | `running` | what devices are doing right now, and its end where a grant ends |
@@ -14,6 +16,8 @@
 //! an empty list of rules may reach nothing. Methods and prefixes are about HTTP: a rule that has either does not let a
 //! device reach a raw service.
 
+mod caveat;
+pub(crate) mod guest;
 mod json;
 pub(crate) mod lease;
 mod limit;
@@ -28,6 +32,7 @@ use core::fmt;
 use homing_local::clock::rfc3339;
 use http::{HeaderMap, Method};
 
+pub use caveat::{Caveat, MAX_GUEST_NAME, check_name as check_guest_name};
 pub use rule::Rule;
 
 pub(crate) use limit::{Limited, Limiter};
@@ -51,6 +56,8 @@ pub struct Grant {
     pub concurrent: Option<u32>,
     /// Until when, in Unix seconds.
     pub expires_at: Option<u64>,
+    /// Whether it must not pass any of that on to guests.
+    pub no_guests: bool,
 }
 
 /// Requests per second. Opening a raw stream counts as one.
@@ -169,6 +176,9 @@ impl fmt::Display for Grant {
         }
         if let Some(end) = self.expires_at {
             write!(f, ", until {}", rfc3339(end))?;
+        }
+        if self.no_guests {
+            f.write_str(", no guests")?;
         }
         Ok(())
     }

@@ -16,12 +16,16 @@ use http::Method;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::guest::{Guest, GuestKey};
 use super::lease::Lease;
 use super::{Denied, Grant, Limited, Limiter, Rate, Wish};
 use crate::shared::Shared;
 
 /// How often it is looked whether a grant has ended while something runs under it.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Limits of one device's guests that are counted at once.
+const GUESTS_COUNTED: usize = 256;
 
 /// What runs, over all devices.
 #[derive(Default)]
@@ -34,13 +38,23 @@ pub(crate) struct Running {
 #[derive(Default)]
 struct All {
     limiters: HashMap<String, Limiter>,
+    /// Those of guests, by the caveats that they belong to.
+    guests: HashMap<GuestKey, GuestLimiter>,
     streams: HashMap<u64, Stream>,
     counter: u64,
+}
+
+struct GuestLimiter {
+    limiter: Limiter,
+    device: String,
+    /// When nobody is left to count, in Unix seconds.
+    expires_at: u64,
 }
 
 /// A stream with something under way.
 struct Stream {
     device: String,
+    guest: Option<Arc<Guest>>,
     service: String,
     /// The request's method and path; none on a raw service.
     request: Option<(Method, String)>,
@@ -54,7 +68,14 @@ impl Stream {
             // What it began with was looked at then.
             Some((method, path)) => Wish::Http { method, path, method_overridden: false },
         };
-        grant.is_none_or(|grant| grant.check(&self.service, wish, now).is_ok())
+        let granted = |grant: &Grant| grant.check(&self.service, wish, now).is_ok();
+        grant.is_none_or(|grant| granted(grant) && !(grant.no_guests && self.guest.is_some()))
+            && self.guest.as_ref().is_none_or(|guest| guest.grants().all(granted))
+    }
+
+    /// Whether a grant that it runs under will end.
+    fn will_end(&self, grant: Option<&Grant>) -> bool {
+        self.guest.is_some() || grant.is_some_and(|grant| grant.expires_at.is_some())
     }
 }
 
@@ -93,14 +114,21 @@ impl Running {
             None => Wish::Raw,
             Some((method, path)) => Wish::Http { method, path, method_overridden },
         };
-        grant.check(&lease.service, wish, unix_now()).map_err(Refused::Denied)?;
-        let limiter = all.limiters.entry(lease.device.clone()).or_default();
-        limiter.admit(&grant, TokioClock.now()).map_err(|limited| Refused::Limited(limited, grant.rate))?;
-        let (device, service, end) = (lease.device.clone(), lease.service.clone(), lease.end.clone());
-        all.streams.insert(lease.number, Stream { device, service, request, end });
-        if grant.expires_at.is_some() {
+        if grant.no_guests && lease.guest.is_some() {
+            return Err(Refused::Denied(Denied::NotGranted));
+        }
+        let now = unix_now();
+        for grant in core::iter::once(&grant).chain(lease.guest.iter().flat_map(|guest| guest.grants())) {
+            grant.check(&lease.service, wish, now).map_err(Refused::Denied)?;
+        }
+        all.admit(lease, &grant).map_err(|(limited, rate)| Refused::Limited(limited, rate))?;
+        let (device, guest) = (lease.device.clone(), lease.guest.clone());
+        let (service, end) = (lease.service.clone(), lease.end.clone());
+        let stream = Stream { device, guest, service, request, end };
+        if stream.will_end(Some(&grant)) {
             self.changed.notify_one();
         }
+        all.streams.insert(lease.number, stream);
         Ok(())
     }
 
@@ -113,21 +141,29 @@ impl Running {
     pub(crate) fn look(&self, shared: &Shared, now: u64) -> bool {
         let mut all = self.lock();
         // Under this lock, as above.
+        let mut ending;
         let grants: HashMap<_, _> = {
-            let inner = shared.lock();
+            let mut inner = shared.lock();
+            ending = inner.end_guests(now);
             inner.state.devices.iter().map(|device| (device.id.clone(), device.grant.clone())).collect()
         };
         all.limiters.retain(|device, limiter| grants.contains_key(device) || !limiter.is_idle());
-        let mut ending = false;
+        let known = |device: &String| grants.contains_key(device);
+        all.guests.retain(|_, guest| !guest.limiter.is_idle() || (known(&guest.device) && now < guest.expires_at));
         for stream in all.streams.values() {
             let grant = grants.get(&stream.device);
             if grant.is_some_and(|grant| stream.may_go_on(grant.as_ref(), now)) {
-                ending |= grant.and_then(Option::as_ref).is_some_and(|grant| grant.expires_at.is_some());
+                ending |= stream.will_end(grant.and_then(Option::as_ref));
             } else {
                 stream.end.set();
             }
         }
         ending
+    }
+
+    /// A guest has come, whose time will be over.
+    pub(crate) fn watch_guest(&self) {
+        self.changed.notify_one();
     }
 
     /// A grant was changed: what runs is looked at before this returns.
@@ -178,11 +214,53 @@ impl End {
 }
 
 impl All {
+    /// Counts something against every limit that it falls under, or against none.
+    fn admit(&mut self, lease: &Lease, grant: &Grant) -> Result<(), (Limited, Option<Rate>)> {
+        let now = TokioClock.now();
+        let limiter = self.limiters.entry(lease.device.clone()).or_default();
+        limiter.admit(grant, now).map_err(|limited| (limited, grant.rate))?;
+        let Some(guest) = &lease.guest else { return Ok(()) };
+        self.make_room(&lease.device);
+        let mut admitted: Vec<GuestKey> = Vec::new();
+        for (key, grant) in guest.limiting() {
+            let counted = self.guests.entry(*key).or_insert_with(|| GuestLimiter {
+                limiter: Limiter::default(),
+                device: lease.device.clone(),
+                expires_at: guest.expires_at,
+            });
+            counted.expires_at = counted.expires_at.max(guest.expires_at);
+            if let Err(limited) = counted.limiter.admit(grant, now) {
+                for key in admitted {
+                    if let Some(counted) = self.guests.get_mut(&key) {
+                        counted.limiter.give_back();
+                    }
+                }
+                if let Some(limiter) = self.limiters.get_mut(&lease.device) {
+                    limiter.give_back();
+                }
+                return Err((limited, grant.rate));
+            }
+            admitted.push(*key);
+        }
+        Ok(())
+    }
+
+    /// A device that makes very many guests forgets what those used that do nothing now; its own limits stay.
+    fn make_room(&mut self, device: &str) {
+        if self.guests.values().filter(|guest| guest.device == device).count() >= GUESTS_COUNTED {
+            self.guests.retain(|_, guest| guest.device != device || !guest.limiter.is_idle());
+        }
+    }
+
     fn finish(&mut self, number: u64) {
-        if let Some(stream) = self.streams.remove(&number)
-            && let Some(limiter) = self.limiters.get_mut(&stream.device)
-        {
+        let Some(stream) = self.streams.remove(&number) else { return };
+        if let Some(limiter) = self.limiters.get_mut(&stream.device) {
             limiter.done();
+        }
+        for (key, _) in stream.guest.iter().flat_map(|guest| guest.limiting()) {
+            if let Some(counted) = self.guests.get_mut(key) {
+                counted.limiter.done();
+            }
         }
     }
 }

@@ -266,8 +266,11 @@ fn grants_survive_being_written() {
         rate: Some(Rate { per_second: 5, burst: 10 }),
         concurrent: Some(3),
         expires_at: Some(1_735_689_599),
+        no_guests: false,
     };
-    for grant in [full.clone(), Grant::default(), grant(&[])] {
+    let lonely = Grant { no_guests: true, ..Grant::default() };
+    assert_eq!(lonely.to_string(), "everything, no guests");
+    for grant in [full.clone(), lonely, Grant::default(), grant(&[])] {
         assert_eq!(Grant::parse(&grant.emit()), Ok(grant.clone()));
         let text = serde_json::to_string(&grant).unwrap();
         assert_eq!(serde_json::from_str::<Grant>(&text).unwrap(), grant);
@@ -303,6 +306,7 @@ fn what_is_no_grant_is_refused() {
         json!({ "rules": null, "concurrent": 0 }),
         json!({ "rules": null, "concurrent": 1.5 }),
         json!({ "rules": null, "concurrent": MAX_LIMIT + 1 }),
+        json!({ "rules": null, "guests": "no" }),
         json!({ "rules": null, "expires_at": "tomorrow" }),
         json!({ "rules": null, "expires_at": -1 }),
         json!({ "rules": null, "expires_at": MAX_EXPIRY + 1 }),

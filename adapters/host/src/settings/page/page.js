@@ -126,7 +126,7 @@ function ruleOf(line) {
 
 function editGrant(device) {
   const grant = device.grant || { rules: null };
-  granting = { id: device.id, nothing: Boolean(grant.rules) && grant.rules.length === 0 };
+  granting = { id: device.id, guests: grant.guests, nothing: Boolean(grant.rules) && grant.rules.length === 0 };
   $("grant-title").textContent = `What ${device.name} may reach${granting.nothing ? ": nothing as long as no line is here" : ""}`;
   $("grant-rules").value = (grant.rules || []).map(ruleText).join("\n");
   $("grant-rate").value = grant.rate ? grant.rate.per_second : "";
@@ -154,6 +154,7 @@ on("grant", "submit", async () => {
     rate: perSecond ? { per_second: perSecond, burst: burst || perSecond } : null,
     concurrent: count("grant-concurrent"),
     expires_at: end ? Math.floor(new Date(end).getTime() / 1000) : null,
+    guests: granting.guests ?? null, // not shown here, and not changed
   });
   closeGrant();
   await refresh();
