@@ -33,6 +33,20 @@ pub enum DeviceError {
     /// The pairing link's time is over.
     #[error("the pairing link has expired: show a new one on the host, and check that this machine's clock is right")]
     Expired,
+    /// This device was a guest, and its time is over.
+    #[error(
+        "what this guest link gave is over: ask whoever made it for a new one, and check that this machine's clock is right"
+    )]
+    GuestExpired,
+    /// A guest's link is for a host that this device was paired with itself.
+    #[error("this device was paired with {host} itself; to be a guest there, `homing hosts forget {host}` first")]
+    PairedItself {
+        /// The host's name on this device.
+        host: String,
+    },
+    /// What is passed on has too many limits, or they are too long.
+    #[error("this cannot be passed on: there would be too many limits, or too long ones; name fewer")]
+    TooNarrow,
     /// The relay could not be dialled.
     #[error(transparent)]
     Dial(#[from] DialError),
@@ -102,7 +116,7 @@ impl DeviceError {
             Self::Dial(DialError::TlsSetup(_)) => 1,
             Self::Dial(_) | Self::NotReachable { .. } => 3,
             Self::Refused { .. } | Self::UnknownHost { .. } => 4,
-            Self::Expired => 5,
+            Self::Expired | Self::GuestExpired => 5,
             _ => 1,
         }
     }
@@ -142,6 +156,7 @@ impl From<OpenError> for DeviceError {
         match error {
             OpenError::NotReachable { why } => Self::NotReachable { why },
             OpenError::Refused { why } => Self::Refused { why },
+            OpenError::Expired => Self::GuestExpired,
             OpenError::BadName => Self::BadService,
         }
     }

@@ -21,7 +21,7 @@ use crate::lane::{Ending, Finish, Lane, profile};
 use crate::news;
 use crate::profile::Profiles;
 use crate::race::{Next, Race};
-use crate::retry::{Cause, Verdict, blames_capability, judge, phrase};
+use crate::retry::{Cause, Verdict, blames_capability, is_expiry, judge, phrase};
 use crate::status::RelayState;
 use crate::tunnel::{CLOSE_TIMEOUT, Phase, Shared};
 use crate::{jitter, random};
@@ -243,6 +243,8 @@ impl Keeper {
         let pause = match verdict {
             Verdict::Over if matches!(ending.cause, Cause::Ended(Ended::Asked)) => return Err(None),
             Verdict::Over => {
+                let expired = is_expiry(&ending.cause);
+                self.shared.view.send_modify(|view| view.expired = expired);
                 tracing::error!(host = self.shared.host.name, error = why, "tunnel ended");
                 return Err(Some(why));
             }

@@ -128,6 +128,9 @@ impl Lane {
         let profiles = Profiles::read(&self.data)?;
         let profile = profile(&self.shared, &profiles)?;
         let suite = profile.suite()?;
+        if profile.is_over() {
+            return Err(DeviceError::GuestExpired);
+        }
         ending.other_capability = profile.has_previous() && !self.previous;
         ending.token = Some(profile.token().duplicate());
         let capability = profile.capability(self.previous);
@@ -142,7 +145,7 @@ impl Lane {
                 capability,
                 psk: profile.psk(suite),
                 token: profile.token().duplicate(),
-                guest: None,
+                guest: profile.caveats().map(<[u8]>::to_vec),
             },
             config: Config::default(),
         };

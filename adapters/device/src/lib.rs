@@ -14,6 +14,7 @@
 pub mod connect;
 pub mod error;
 pub mod forward;
+mod guest;
 pub mod http_proxy;
 mod keep;
 mod lane;
@@ -35,7 +36,7 @@ pub use forward::forward;
 pub use mirror::{Alarm, Break};
 pub use news::News;
 pub use pair::{PairedHost, pair};
-pub use profile::{DeviceLog, HostProfile, HostSummary, Profiles};
+pub use profile::{DeviceLog, GuestLink, HostProfile, HostSummary, Profiles};
 pub use service::Service;
 pub use status::{LinkState, LinkStatus, RelayState, RelayStatus, serve_status};
 pub use tunnel::{KEEP, OpenError, Tunnel};

@@ -10,7 +10,7 @@ use homing_core::channel::{Config, code};
 use homing_core::crypto::{Identity, Secret};
 use homing_core::handshake::{CheckWords, Failure};
 use homing_core::hop::Code;
-use homing_core::pairing::{Ticket, parse_link};
+use homing_core::pairing::{Ticket, is_guest_link, parse_link};
 use homing_core::wire::CAPABILITY_LEN;
 use homing_driver::device::{Call, Caller, Intent, Opener, call};
 use homing_driver::{Clock as _, Ended, Paired};
@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use crate::error::DeviceError;
+use crate::guest;
 use crate::profile::{HostSummary, NewHost, Profiles, host_id, vault};
 use crate::random;
 use crate::service::{self, Offer, Service};
@@ -43,9 +44,14 @@ pub struct PairedHost {
     pub name: String,
     /// What it offers; empty where the call broke off before it said.
     pub services: Vec<Service>,
+    /// Until when this device is a guest there, Unix seconds; none where it was paired itself.
+    pub guest_until: Option<u64>,
+    /// Why the host of a guest was not reached yet.
+    pub unreached: Option<String>,
 }
 
-/// Pairs this device with the host that made `link`, and stores what all later calls rest on. Where
+/// Pairs this device with the host that made `link`, or makes it a guest there by a link that another device made, and
+/// stores what all later calls rest on. Where
 /// the host's operator is asked, `on_pending` is given the words to compare and the seconds left.
 /// A call that breaks off is repeated with the same key while the link lives.
 ///
@@ -58,6 +64,9 @@ pub async fn pair(
     tls: &ClientTls,
     mut on_pending: impl FnMut(CheckWords, u16),
 ) -> Result<PairedHost, DeviceError> {
+    if is_guest_link(link) {
+        return guest::accept(data, link, tls.clone()).await;
+    }
     let ticket = parse_link(link)?;
     let relay = relay_of(&ticket)?;
     if is_expired(&ticket) {
@@ -162,7 +171,7 @@ impl Attempts<'_> {
         match (listener.stored, ended) {
             (Some(host), _) => {
                 let services = offer.map(|offer| self.note(&host.id, offer)).unwrap_or_default();
-                Ok(PairedHost { id: host.id, name: host.name, services })
+                Ok(PairedHost { id: host.id, name: host.name, services, guest_until: None, unreached: None })
             }
             (None, Some(ended)) => Err(Broken::Ended(ended)),
             // A stream is opened only after the host was stored.

@@ -1,6 +1,8 @@
 //! What this device keeps of every host that it is paired with, in an encrypted file. Several
 //! processes share the file: everything is read anew when it is needed and changed under its lock.
 
+mod guest;
+
 use core::fmt;
 use std::path::Path;
 
@@ -14,8 +16,11 @@ use homing_local::{StoreError, Vault};
 use homing_tokio::RelayUrl;
 use serde::{Deserialize, Serialize};
 
+pub use guest::GuestLink;
+
 use crate::error::DeviceError;
 use crate::mirror::{Alarm, Break, Checked, Mirror};
+use guest::GuestPart;
 
 /// The state file's name.
 pub const STATE_FILE: &str = "vault.enc";
@@ -58,6 +63,9 @@ pub struct HostProfile {
     /// What the host told of its devices.
     #[serde(default)]
     devices: Mirror,
+    /// Where this device is a guest of another one's host.
+    #[serde(default)]
+    guest: Option<GuestPart>,
 }
 
 /// What may be told of a host.
@@ -75,6 +83,8 @@ pub struct HostSummary {
     pub paired_at: u64,
     /// What is wrong with its log of devices, until somebody accepts that.
     pub warning: Option<Break>,
+    /// Until when this device is a guest there, Unix seconds; none where it was paired itself.
+    pub guest_until: Option<u64>,
 }
 
 /// What a host told of its devices, the oldest first.
@@ -237,6 +247,7 @@ impl Profiles {
             capability: Hex(new.capability),
             previous: None,
             paired_at: new.paired_at,
+            guest: None,
         };
         let summary = profile.summary();
         self.hosts.push(profile);
@@ -325,6 +336,7 @@ impl HostProfile {
             relays: relays.unwrap_or_else(|_| vec![self.paired_through()]),
             paired_at: self.paired_at,
             warning: self.devices.alarm().map(|alarm| alarm.what),
+            guest_until: self.guest.as_ref().map(|guest| guest.expires_at),
         }
     }
 

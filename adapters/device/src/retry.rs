@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use homing_core::channel::code;
 use homing_core::handshake::Failure;
 use homing_core::hop::Code;
 use homing_driver::Ended;
@@ -54,7 +55,7 @@ pub(crate) enum Verdict {
 /// Judges a cause, given how long the attempt lasted and whether another capability is left to try.
 pub(crate) fn judge(cause: &Cause, lasted: Duration, other_capability: bool) -> Verdict {
     match cause {
-        Cause::Profile(DeviceError::UnknownHost { .. }) => Verdict::Over,
+        Cause::Profile(DeviceError::UnknownHost { .. } | DeviceError::GuestExpired) => Verdict::Over,
         // A damaged file may be restored, a newer version installed.
         Cause::Profile(_) | Cause::Dial(DialError::TlsSetup(_)) => Verdict::Refused(SLOW),
         Cause::Dial(DialError::Full { .. }) => Verdict::Again(Duration::ZERO),
@@ -84,6 +85,11 @@ pub(crate) const fn blames_capability(cause: &Cause) -> bool {
     matches!(cause, Cause::Ended(Ended::Hop(Code::Denied | Code::NotReachable)))
 }
 
+/// Whether this device was a guest, and its time is over.
+pub(crate) const fn is_expiry(cause: &Cause) -> bool {
+    matches!(cause, Cause::Profile(DeviceError::GuestExpired) | Cause::Ended(Ended::Closed { code: code::EXPIRED, .. }))
+}
+
 /// What to tell people.
 pub(crate) fn phrase(cause: &Cause) -> String {
     match cause {
@@ -103,7 +109,6 @@ pub(crate) fn phrase(cause: &Cause) -> String {
 
 #[cfg(test)]
 mod tests {
-    use homing_core::channel::code;
     use homing_core::handshake;
     use homing_core::wire::Scope;
 
@@ -118,7 +123,7 @@ mod tests {
 
     #[test]
     fn only_what_the_host_itself_said_ends_a_tunnel() {
-        for code in [code::REVOKED, code::TOKEN_INVALID, code::DENIED] {
+        for code in [code::REVOKED, code::TOKEN_INVALID, code::DENIED, code::EXPIRED] {
             assert_eq!(judge(&closed(code), LONG, true), Verdict::Over);
         }
         let gone = Cause::Profile(DeviceError::UnknownHost { host: "nas".into() });

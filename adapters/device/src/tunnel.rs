@@ -43,6 +43,9 @@ pub enum OpenError {
         /// What is known about it.
         why: String,
     },
+    /// This device was a guest, and its time is over.
+    #[error("what this guest link gave is over")]
+    Expired,
     /// No service has such a name.
     #[error("a service's name has 1 to 255 bytes")]
     BadName,
@@ -83,6 +86,8 @@ pub(crate) struct View {
     pub(crate) relays: Vec<RelayStatus>,
     /// The one in use, or dialled last.
     pub(crate) relay: String,
+    /// A guest's time is over, and so is the call.
+    pub(crate) expired: bool,
 }
 
 #[derive(Debug)]
@@ -177,6 +182,7 @@ impl Tunnel {
             last_error: None,
             relays: Vec::new(),
             relay: host.relay.clone(),
+            expired: false,
         });
         let shared = Arc::new(Shared { view, host, asked_for: Notify::new(), stop: Notify::new(), news });
         tokio::spawn(Keeper::new(shared.clone(), data, tls, keep).keep());
@@ -245,6 +251,9 @@ impl Tunnel {
         let mut views = self.shared().view.subscribe();
         // The sender lives as long as this borrow.
         let _ = views.wait_for(|view| matches!(view.phase, Phase::Over)).await;
+        if self.shared().view.borrow().expired {
+            return DeviceError::GuestExpired;
+        }
         DeviceError::refused(self.last_error("the tunnel was closed"))
     }
 
@@ -278,6 +287,9 @@ impl Tunnel {
                 let why = self.last_error("the host does not answer; check that it runs and is connected to its relay");
                 return Err(OpenError::NotReachable { why });
             }
+        }
+        if shared.view.borrow().expired {
+            return Err(OpenError::Expired);
         }
         Err(OpenError::Refused { why: self.last_error("the tunnel was closed") })
     }

@@ -108,6 +108,7 @@ impl http_proxy::Opener for Tunnels {
         self.tunnel(summary).open(service).await.map_err(|error| match error {
             OpenError::NotReachable { why } => http_proxy::OpenError::Unreachable(why),
             OpenError::Refused { why } => http_proxy::OpenError::Refused(why),
+            OpenError::Expired => http_proxy::OpenError::Refused(OpenError::Expired.to_string()),
             OpenError::BadName => http_proxy::OpenError::UnknownService,
         })
     }

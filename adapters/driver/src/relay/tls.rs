@@ -49,7 +49,7 @@ pub enum TlsError {
 }
 
 /// Whom a client trusts. Made once and shared by all links.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ClientTls {
     roots: Option<PathBuf>,
     // Only encrypted links need it, and a machine without authorities may well have plain ones.
