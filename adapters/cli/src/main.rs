@@ -85,6 +85,7 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
             }
         }
         Command::Pair(args) => brief(device::pair(args, &data()?, out)),
+        Command::Guest(args) => device::guest(args, &data()?, out),
         Command::Hosts(command) => device::hosts(command, &data()?, out),
         Command::Forward(args) => brief(device::forward(args, &data()?, out)),
         Command::Connect(args) => brief(device::connect(args, &data()?)),

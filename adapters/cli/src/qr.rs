@@ -8,10 +8,10 @@ use qrcode::{Color, EcLevel, QrCode, Version};
 
 use crate::args::When;
 
-/// What the link starts with, as bytes; all that follows is alphanumeric, at 5.5 bits a letter.
-const SCHEME: &str = "homing://pair/";
-/// Largest version that is tried: at 57 modules, 31 lines, it is still a picture on a screen.
-const MAX_VERSION: i16 = 10;
+/// What links start with, as bytes; all that follows is alphanumeric, at 5.5 bits a letter. Behind it the largest version
+/// that is tried: a link to pair with is still a picture on a screen at 57 modules, 31 lines; one for a guest may need a
+/// large screen, or none of it is shown.
+const SCHEMES: [(&str, i16); 2] = [("homing://pair/", 10), ("homing://guest/", 25)];
 /// Blank modules at either side, as the standard wants.
 const MARGIN: usize = 4;
 /// Blank modules above and below where lines are dear: with 2 and 3, version 5 takes 21 of 24 lines.
@@ -28,18 +28,19 @@ pub(crate) struct Qr {
 }
 
 impl Qr {
-    /// The smallest code, at level L, for a pairing link as [`Ticket::write_link`] writes it; none for other texts.
+    /// The smallest code, at level L, for a link as [`Ticket::write_link`] writes it, or a guest's; none for other texts.
     ///
     /// [`Ticket::write_link`]: homing_core::pairing::Ticket::write_link
     pub(crate) fn encode(link: &str) -> Option<Self> {
-        let letters = link.strip_prefix(SCHEME)?;
+        let (scheme, most, letters) =
+            SCHEMES.iter().find_map(|(scheme, most)| Some((scheme, *most, link.strip_prefix(scheme)?)))?;
         // Other letters would be encoded as something else.
         if !letters.bytes().all(|letter| matches!(letter, b'A'..=b'Z' | b'2'..=b'7')) {
             return None;
         }
-        (1..=MAX_VERSION).find_map(|version| {
+        (1..=most).find_map(|version| {
             let mut bits = Bits::new(Version::Normal(version));
-            bits.push_byte_data(SCHEME.as_bytes()).ok()?;
+            bits.push_byte_data(scheme.as_bytes()).ok()?;
             bits.push_alphanumeric_data(letters.as_bytes()).ok()?;
             bits.push_terminator(EcLevel::L).ok()?;
             let code = QrCode::with_bits(bits, EcLevel::L).ok()?;
@@ -88,7 +89,10 @@ pub(crate) fn drawing(link: &str, when: When) -> Option<String> {
         When::Never => false,
         When::Always => true,
         // A wrapped code is worse than none: the link is there as well.
-        When::Auto => terminal && qr.width + 2 * MARGIN <= columns,
+        When::Auto => {
+            let lines = (qr.width + 2 * SMALL_MARGIN).div_ceil(2) + 3;
+            terminal && qr.width + 2 * MARGIN <= columns && (lines <= rows || link.starts_with(SCHEMES[0].0))
+        }
     };
     drawn.then(|| qr.draw(rows))
 }
@@ -102,7 +106,7 @@ mod tests {
         let bytes = 60 + relay.len();
         let letters = (bytes * 8).div_ceil(5);
         let letters = (0..letters).map(|i| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[(i * 7 + i / 5) % 32]));
-        format!("{SCHEME}{}", letters.collect::<String>())
+        format!("{}{}", SCHEMES[0].0, letters.collect::<String>())
     }
 
     /// Reads a drawing back as a camera would, from what is visible.
@@ -159,6 +163,8 @@ mod tests {
     fn other_texts_are_no_pairing_links() {
         assert!(Qr::encode("https://example.org/").is_none());
         assert!(Qr::encode("homing://pair/lower").is_none());
-        assert!(Qr::encode(&format!("{SCHEME}{}", "A".repeat(1000))).is_none());
+        assert!(Qr::encode(&format!("homing://pair/{}", "A".repeat(1000))).is_none());
+        assert!(Qr::encode(&format!("homing://guest/{}", "A".repeat(1000))).is_some());
+        assert!(Qr::encode(&format!("homing://guest/{}", "A".repeat(3000))).is_none());
     }
 }

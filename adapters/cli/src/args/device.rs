@@ -5,13 +5,39 @@ use core::str::FromStr;
 
 use clap::{Args, Subcommand};
 
+use super::{GrantArgs, QrArgs};
+
 #[derive(Debug, Args)]
 pub(crate) struct PairArgs {
-    /// The link that the host shows; - reads it from stdin, which keeps it out of the shell's history
+    /// The link that the host, or `homing guest` on another machine, shows; - reads it from stdin, which keeps it out of the shell's history
     pub(crate) link: String,
     /// What the host is to call this machine [env: HOMING_DEVICE_NAME] [default: the machine's name]
     #[arg(long)]
     pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints a link: whoever runs `homing pair` with it reaches the host as a guest of this machine, until the time is over. A\n\
+guest may do what this machine may and the flags allow, and can pass on less in turn. Nothing goes over the network, and\n\
+the host keeps to it when the guest comes. Guests end with this machine: `homing host devices revoke` shuts out both.\n\
+A link is good for any number of machines at once; each is the same guest.\n\n\
+Example: homing guest nas --grant photos:GET:/albums/2024 --for 2d --name anna")]
+#[command(group = clap::ArgGroup::new("until").required(true).args(["life"]))]
+pub(crate) struct GuestArgs {
+    /// A host, by name or id
+    pub(crate) host: String,
+    #[command(flatten)]
+    pub(crate) grant: GrantArgs,
+    /// What the guest is called on the host
+    #[arg(long, value_parser = guest_name)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) qr: QrArgs,
+}
+
+fn guest_name(name: &str) -> Result<String, String> {
+    homing_host::grant::check_guest_name(name).map(str::to_owned).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Subcommand)]

@@ -100,6 +100,9 @@ pub(crate) struct GrantArgs {
     /// For how long from now: 30m, 12h, 7d. What runs at its end is cut
     #[arg(long = "for", value_name = "DURATION", value_parser = super::life)]
     pub(crate) life: Option<u64>,
+    /// Not to be passed on to guests, see `homing guest`
+    #[arg(long)]
+    pub(crate) no_guests: bool,
 }
 
 fn limit() -> clap::builder::RangedI64ValueParser<u32> {
@@ -113,14 +116,14 @@ Without --grant every service is granted, within the limits given. GET stands fo
 prefix grants nothing of a tcp or unix service. Paths that a service could take for others (.., //, %2f, ;) are refused\n\
 below a prefix.\n\n\
 Example: homing host devices grant laptop --grant web:GET:/api --rate 5 --for 7d")]
-#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["rules", "rate", "concurrent", "life", "everything"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["rules", "rate", "concurrent", "life", "no_guests", "everything"]))]
 pub(crate) struct DeviceGrantArgs {
     /// Its id, the beginning of it, or its name
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) grant: GrantArgs,
     /// All that is exposed, without limits, as for a device that was never granted less
-    #[arg(long, conflicts_with_all = ["rules", "rate", "concurrent", "life"])]
+    #[arg(long, conflicts_with_all = ["rules", "rate", "concurrent", "life", "no_guests"])]
     pub(crate) everything: bool,
 }
 

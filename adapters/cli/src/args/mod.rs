@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-pub(crate) use device::{ForwardArgs, HostsCommand, PairArgs, ProxyArgs, ServiceArgs};
+pub(crate) use device::{ForwardArgs, GuestArgs, HostsCommand, PairArgs, ProxyArgs, ServiceArgs};
 pub(crate) use host::{
     AuditCommand, DeviceGrantArgs, DevicesCommand, GrantArgs, HostAuditArgs, HostCommand, HostPairArgs, HostStartArgs,
     HostTokenArgs,
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     Host(HostCommand),
     /// Make this machine a device of the host that showed the link
     Pair(PairArgs),
+    /// Pass on a part of what this machine may reach at a host, for a while; the host is not asked
+    Guest(GuestArgs),
     /// The hosts this machine is paired with
     #[command(subcommand)]
     Hosts(HostsCommand),

@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
-use homing_core::pairing::LINK_MAX;
+use homing_core::pairing::GUEST_LINK_MAX as LINK_MAX;
+use homing_local::clock::rfc3339;
 use homing_tokio::ClientTls;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -28,10 +29,24 @@ pub(crate) async fn pair(args: PairArgs, data: &Path, out: Output) -> Result<(),
     };
     let host = homing_device::pair(data, &link, &name, &ClientTls::system(), pending).await?;
     let services: Vec<_> = host.services.iter().map(|service| clean_line(&service.name)).collect();
-    let list = if services.is_empty() { "no services yet".to_owned() } else { services.join(", ") };
+    let list = match &host.unreached {
+        Some(why) => format!("stored, but {}", clean_line(why)),
+        None if services.is_empty() => "no services yet".to_owned(),
+        None => services.join(", "),
+    };
+    let is = match host.guest_until {
+        None => "paired with".to_owned(),
+        Some(end) => format!("until {} a guest of", rfc3339(end)),
+    };
+    let until = host.guest_until.map(rfc3339);
     out.say(
-        &json!({ "host": { "id": host.id, "name": host.name }, "services": host.services }),
-        format_args!("{} paired with {}: {list}", out.green("✓"), out.bold(clean_line(&host.name))),
+        &json!({
+            "host": { "id": host.id, "name": host.name },
+            "services": host.services,
+            "guest_until": until,
+            "unreached": host.unreached,
+        }),
+        format_args!("{} {is} {}: {list}", out.green("✓"), out.bold(clean_line(&host.name))),
     )?;
     match services.first() {
         Some(service) => {

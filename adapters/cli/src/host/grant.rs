@@ -14,14 +14,19 @@ use crate::output::{Output, clean_line};
 
 /// What the flags grant; none for everything without limits.
 pub(super) fn granted(args: GrantArgs) -> Option<Grant> {
-    let grant = Grant {
+    grant_of(args).or_everything()
+}
+
+/// The same where everything is a grant, too.
+pub(crate) fn grant_of(args: GrantArgs) -> Grant {
+    Grant {
         // No rule at all is no wish to shut the device out: the limits are for everything then.
         rules: (!args.rules.is_empty()).then_some(args.rules),
         rate: args.rate.map(|per_second| Rate { per_second, burst: args.burst.unwrap_or(per_second) }),
         concurrent: args.concurrent,
         expires_at: args.life.map(|life| unix_now().saturating_add(life).min(MAX_EXPIRY)),
-    };
-    grant.or_everything()
+        no_guests: args.no_guests,
+    }
 }
 
 /// `host devices grant`.

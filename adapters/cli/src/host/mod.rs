@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 pub(crate) use audit::audit;
 pub(crate) use devices::devices;
+pub(crate) use grant::grant_of;
 pub(crate) use pair::{pair, picture};
 pub(crate) use start::{machine_name, start};
 pub(crate) use token::token;
