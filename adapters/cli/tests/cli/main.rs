@@ -22,7 +22,7 @@ use program::{Data, Server, ok, run, text};
 #[test]
 fn help_lists_exactly_the_commands_there_are() {
     let all = [
-        ("", "completions config connect demo doctor forward host hosts man pair proxy relay status"),
+        ("", "completions config connect demo doctor forward guest host hosts man pair proxy relay status"),
         ("relay", "keys start status"),
         ("relay keys", "add list revoke rotate"),
         ("host", "audit devices disable enable jwks pair start token"),
