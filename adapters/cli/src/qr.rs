@@ -143,6 +143,14 @@ mod tests {
     }
 
     #[test]
+    fn cameras_read_a_guests_link_whatever_is_in_it() {
+        for letters in [500, 1100, 1700] {
+            let link = format!("homing://guest/{}", &link(&"r".repeat(1100))[SCHEMES[0].0.len()..][..letters]);
+            assert_eq!(scan(&Qr::encode(&link).unwrap().draw(60)), link);
+        }
+    }
+
+    #[test]
     fn usual_links_fit_a_terminal_of_80_by_24() {
         for relay in ["", "127.0.0.1:8080", "relay.example.org", "[::1]:65535", &"r".repeat(22)] {
             let qr = Qr::encode(&link(relay)).unwrap();

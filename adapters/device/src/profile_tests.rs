@@ -1,4 +1,5 @@
 use homing_core::handshake::Suite;
+use homing_local::clock::unix_now;
 use tempfile::TempDir;
 
 use super::*;
@@ -149,4 +150,64 @@ fn a_profile_from_before_relays_were_named_is_read() {
     assert!(text["hosts"][0].as_object_mut().unwrap().remove("relays").is_some());
     let old: Profiles = serde_json::from_value(text).unwrap();
     assert_eq!(old.hosts[0].summary().relays, ["wss://relay.example.org"]);
+}
+
+#[test]
+fn what_is_passed_on_reaches_the_same_host_and_ends_first() {
+    use homing_core::channel::token_hash;
+    use homing_core::handshake::{GuestChain, GuestSeed};
+    use homing_core::pairing::{GUEST_MAX, parse_guest_link};
+    use homing_core::wire::{Caveats, MAX_CAVEATS};
+
+    let (owner, guest) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    add(owner.path(), "nas", 1);
+    let (now, caveat) = (unix_now(), br#"{"expires_at":9}"#);
+    let own = Profiles::read(owner.path()).unwrap();
+    assert_eq!(own.find("nas").unwrap().caveats(), None);
+    let mut link = own.find("nas").unwrap().pass_on(caveat, now + 1000).unwrap();
+    assert!(link.web_link.starts_with("https://relay.example.org/guest#") && link.expires_at == now + 1000);
+    let (root, mut names) = (Secret::new([1; 32]), Vec::new());
+    let mut chain = GuestChain::of(&root);
+    for depth in 1..=MAX_CAVEATS {
+        let mut room = [0; GUEST_MAX];
+        let pass = parse_guest_link(&link.link, &mut room).unwrap();
+        let mut vault = vault(guest.path()).unwrap();
+        names.push(vault.try_update(|profiles| profiles.insert_guest(&pass)).unwrap().0.0.name);
+        let profiles = Profiles::read(guest.path()).unwrap();
+        let profile = profiles.find("nas").unwrap();
+        // What the host derives from the root of the device, and the caveats.
+        chain = chain.narrowed(caveat);
+        let caveats = Caveats::from_bytes(profile.caveats().unwrap()).unwrap();
+        assert_eq!(caveats.iter().collect::<Vec<_>>(), vec![&caveat[..]; depth]);
+        assert_eq!(token_hash(profile.token().expose()), token_hash(chain.token(&[2; 8]).expose()));
+        let seed = GuestSeed::of(&root);
+        assert_eq!(profile.identity().public(), seed.identity().public());
+        assert!(profile.psk(Suite::Hybrid).same(&seed.psk(Suite::Hybrid)));
+        assert_eq!((profile.host_key(), profile.route()), (PublicKey::from_bytes([1; 32]), [4; 16]));
+        assert_eq!(profile.summary().guest_until, Some(now + 1000));
+        let passed_on = profile.pass_on(caveat, now + 5000);
+        if depth == MAX_CAVEATS {
+            assert!(matches!(passed_on, Err(DeviceError::TooNarrow)));
+        } else {
+            link = passed_on.unwrap();
+            assert_eq!(link.expires_at, now + 1000, "no longer than its parent");
+        }
+    }
+    assert_eq!(names, ["nas"; MAX_CAVEATS], "one host, whoever's guest this is");
+    // A device of the host is no guest there, and one whose time is over makes no more.
+    let mut room = [0; GUEST_MAX];
+    let pass = parse_guest_link(&link.link, &mut room).unwrap();
+    let refused = vault(owner.path()).unwrap().try_update(|profiles| profiles.insert_guest(&pass)).map(|_| ());
+    assert!(matches!(refused, Err(DeviceError::PairedItself { host }) if host == "nas"));
+    let over = own.find("nas").unwrap().pass_on(caveat, now).unwrap();
+    let pass = parse_guest_link(&over.link, &mut room).unwrap();
+    let token = pass.chain.token(&pass.device_id);
+    let ((host, before), _) = vault(guest.path()).unwrap().try_update(|profiles| profiles.insert_guest(&pass)).unwrap();
+    let late = Profiles::read(guest.path()).unwrap().find("nas").unwrap().pass_on(caveat, now + 5);
+    assert_eq!(late.unwrap_err().exit_code(), 5);
+    vault(guest.path()).unwrap().update(|profiles| profiles.take_back(&host.id, &token, before)).unwrap();
+    assert_eq!(Profiles::list(guest.path()).unwrap()[0].guest_until, Some(now + 1000), "the one before is back");
+    Profiles::forget(guest.path(), "nas").unwrap();
+    vault(guest.path()).unwrap().update(|profiles| profiles.take_back(&host.id, &token, None)).unwrap();
+    assert!(Profiles::list(guest.path()).unwrap().is_empty());
 }

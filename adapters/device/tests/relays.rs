@@ -91,6 +91,7 @@ impl World {
             on_demand: false,
             linger: homing_host::LINGER,
             max_sessions: homing_host::MAX_SESSIONS,
+            guests: true,
         });
         let host = host.unwrap();
         let handle = host.handle();

@@ -125,6 +125,7 @@ async fn start_host(data: &Path, relay: SocketAddr, service: SocketAddr) -> (Hos
         on_demand: false,
         linger: homing_host::LINGER,
         max_sessions: homing_host::MAX_SESSIONS,
+        guests: true,
     };
     let host = Host::open(config).expect("a host");
     let handle = host.handle();

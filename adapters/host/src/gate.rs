@@ -120,8 +120,8 @@ impl Gate for LinkGate {
         let mut inner = self.shared.lock();
         let known = inner.device(device).ok_or(code::REVOKED)?;
         let refuse = |why: &str| self.shared.trail.refuse("guest", json!({ "device": device, "error": why }));
-        if known.grant().is_some_and(|grant| grant.no_guests) {
-            refuse("the device may have no guests");
+        if !self.shared.guests || known.grant().is_some_and(|grant| grant.no_guests) {
+            refuse("no guests are taken from this device");
             return Err(code::DENIED);
         }
         drop(inner);
@@ -141,7 +141,8 @@ impl Gate for LinkGate {
         }
         let ticket = inner.office.knock(knock.ticket(), knock.peer(), now).ok()?;
         let again = inner.office.state(ticket) == Some(TicketState::Consumed(*knock.peer()));
-        if !again && inner.state.by_key(knock.peer()).is_some() {
+        let taken = || inner.state.by_key(knock.peer()).or_else(|| inner.state.by_guest_key(knock.peer()));
+        if !again && taken().is_some() {
             return None;
         }
         Some(Visitor::Pairing(Candidate { ticket, key: *knock.peer(), suite: self.shared.suite }))

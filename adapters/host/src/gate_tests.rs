@@ -30,6 +30,7 @@ fn a_knock_under_a_cancelled_ticket_does_not_count_for_the_next() {
         on_demand: false,
         linger: crate::LINGER,
         max_sessions: crate::MAX_SESSIONS,
+        guests: true,
     };
     let trail = crate::audit::Trail::open(state.audit_files(data.path())).unwrap();
     let shared = Shared::new(config, Services::default(), Vec::new(), vault, state, trail);

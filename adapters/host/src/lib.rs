@@ -35,7 +35,7 @@ use tokio::sync::broadcast;
 
 pub use control::{device_json, token_json};
 pub use dialog::{PairDialog, PairError, PairEvent, PairOptions};
-pub use shared::{HostConfig, KEEP, LINGER, MAX_SESSIONS, MAX_SESSIONS_PER_DEVICE};
+pub use shared::{HostConfig, KEEP, LINGER, MAX_SESSIONS, MAX_SESSIONS_OF_GUESTS, MAX_SESSIONS_PER_DEVICE};
 
 use audit::{AuditError, AuditFiles, Trail};
 use grant::Grant;

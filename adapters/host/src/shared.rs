@@ -34,6 +34,8 @@ use crate::service::{ExposeError, Exposed, Service, Services};
 pub const MAX_SESSIONS: usize = 64;
 /// Sessions at once of one device.
 pub const MAX_SESSIONS_PER_DEVICE: usize = 8;
+/// And of all its guests: the rest are for the device itself.
+pub const MAX_SESSIONS_OF_GUESTS: usize = 6;
 /// How long a session waits for its device, where nobody says otherwise.
 pub const KEEP: Duration = Duration::from_secs(10 * 60);
 /// How long a capability lets a device through the relay, in seconds. Each session brings a new
@@ -74,6 +76,8 @@ pub struct HostConfig {
     pub linger: Duration,
     /// Sessions at once, over all devices.
     pub max_sessions: usize,
+    /// Whether devices may have guests, unless their grants say otherwise.
+    pub guests: bool,
 }
 
 impl HostConfig {
@@ -96,6 +100,7 @@ impl HostConfig {
             on_demand: false,
             linger: LINGER,
             max_sessions: MAX_SESSIONS,
+            guests: true,
         }
     }
 }
@@ -126,6 +131,7 @@ pub(crate) struct Shared {
     pub(crate) max_sessions: usize,
     /// Counts pairing links that were opened.
     pub(crate) tickets: watch::Sender<u64>,
+    pub(crate) guests: bool,
     pub(crate) trail: Trail,
     /// What devices are doing right now.
     pub(crate) running: Running,
@@ -200,6 +206,7 @@ impl Shared {
             linger: config.linger,
             max_sessions: config.max_sessions,
             tickets: watch::Sender::new(0),
+            guests: config.guests,
             trail,
             running: Running::default(),
             news: watch::Sender::new(state.log.head().seq),
@@ -425,8 +432,12 @@ impl Inner {
         // A session that its device came back for is the same one, though its old channel may linger.
         let id = session.id();
         self.live.retain(|_, live| live.device != device || id.is_none() || live.session.id() != id);
-        let of_device = self.live.values().filter(|live| live.device == device).count();
-        if self.live.len() >= max || of_device >= MAX_SESSIONS_PER_DEVICE {
+        let of_device = || self.live.values().filter(|live| live.device == device);
+        let of_guests = of_device().filter(|live| live.guest.is_some()).count();
+        if self.live.len() >= max
+            || of_device().count() >= MAX_SESSIONS_PER_DEVICE
+            || (guest.is_some() && of_guests >= MAX_SESSIONS_OF_GUESTS)
+        {
             return Err(code::LIMIT);
         }
         self.counter = self.counter.wrapping_add(1);

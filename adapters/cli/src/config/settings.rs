@@ -82,6 +82,7 @@ pub(crate) static HOST_LINGER: Setting =
     setting("host.linger_seconds", "HOMING_HOST_LINGER_SECONDS", Kind::Seconds, Some("10"));
 pub(crate) static HOST_MAX_SESSIONS: Setting =
     setting("host.max_sessions", "HOMING_MAX_SESSIONS", Kind::Sessions, Some("64"));
+pub(crate) static HOST_GUESTS: Setting = setting("host.guests", "HOMING_HOST_GUESTS", Kind::Switch, Some("true"));
 pub(crate) static HOST_NAME: Setting = setting("host.name", "HOMING_NAME", Kind::Text, None);
 pub(crate) static DEVICE_KEEP: Setting =
     setting("device.keep_seconds", "HOMING_DEVICE_KEEP_SECONDS", Kind::Seconds, Some("600"));
@@ -107,6 +108,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &HOST_ON_DEMAND,
     &HOST_LINGER,
     &HOST_MAX_SESSIONS,
+    &HOST_GUESTS,
     &DEVICE_NAME,
     &DEVICE_PROXY,
     &DEVICE_KEEP,

@@ -114,6 +114,7 @@ async fn start_host(
         on_demand: false,
         linger: homing_host::LINGER,
         max_sessions: homing_host::MAX_SESSIONS,
+        guests: true,
     });
     let host = host.map_err(|error| Failure::of(Exit::Failed, &error))?;
     let handle = host.handle();

@@ -106,7 +106,7 @@ fn hex(bytes: &[u8]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_may_have_no_guests_has_none() {
     let site = Site::start().await;
-    let world = World::start(&[("web", site.url())]).await;
+    let mut world = World::start(&[("web", site.url())]).await;
     let device = world.pair().await;
     let host = world.host_data();
     let anna = guest(&world, "anna", &device, &["--no-guests", "--for", "1h"]).await;
@@ -127,4 +127,12 @@ async fn a_device_that_may_have_no_guests_has_none() {
     let parted = run(&device.data, &["pair", pass_on(&device, &["--for", "1h"]).await["link"].as_str().unwrap()]).await;
     assert!(parted.code == 1 && parted.stderr.contains("itself"), "{parted}");
     assert_eq!(run(&device.data, &["guest", HOST]).await.code, 2, "a guest has an end");
+
+    world.host.kill();
+    std::fs::write(host.join("homing.toml"), "[host]\nguests = false\n").unwrap();
+    world.restart_host();
+    world.host.logged("reachable through relay").await;
+    let (code, said) = connect(&anna, "web").await;
+    assert!(code == 4 && said.contains("did not accept"), "{code} {said}");
+    assert_eq!(status(&own, "/show", &[]).await.0, 200);
 }

@@ -72,7 +72,8 @@ async fn a_guest_reaches_what_each_link_of_its_chain_leaves() {
     };
     let (connected, refused) = (trail(&host, "connected").await, trail(&host, "refused").await);
     assert!(seen(&connected, "anna") && seen(&connected, "anna / bert"), "{connected:?}");
-    assert!(seen(&refused, "anna") && seen(&refused, "anna / bert"), "{refused:?}");
+    // Refusals of one kind are gathered by device.
+    assert!(seen(&refused, "anna"), "{refused:?}");
 }
 
 /// Changes what a guest keeps.

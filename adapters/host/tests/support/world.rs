@@ -193,6 +193,7 @@ pub async fn start_host(data: &Path, relay: &RelayUrl, suite: Suite) -> HostHand
         on_demand: false,
         linger: homing_host::LINGER,
         max_sessions: homing_host::MAX_SESSIONS,
+        guests: true,
     })
     .unwrap();
     let handle = host.handle();
