@@ -182,7 +182,7 @@ impl Seeds {
     }
 }
 
-const STEPS_OF_A_LINK: u64 = 19;
+const STEPS_OF_A_LINK: u64 = 20;
 const STEPS_OF_A_RELAY: u64 = 18;
 
 /// Steps as they are read: the variant, its small fields, and the bytes that it ends with.

@@ -125,3 +125,23 @@ fn show() {
     }
     run(target, &data);
 }
+
+#[test]
+fn the_model_sees_hosts_that_wait() {
+    use hop::Step::{Deny, Hello, Knock, Ok, Pass, Poll, Pong, Slot};
+    let steps = [
+        Poll(1),
+        Hello(1, [9; 32]),
+        Poll(2),
+        Ok(0),
+        Knock,
+        Slot(0, 0),
+        Deny(1),
+        Poll(9),
+        Pong(1),
+        Knock,
+        Pass(59_000_000),
+        Knock,
+    ];
+    hop::check(&hop::Input { at_device: false, pairs: true, steps: bodies::Steps(steps.to_vec()) });
+}

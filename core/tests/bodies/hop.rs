@@ -8,7 +8,8 @@ use arbitrary::Arbitrary;
 use homing_core::Instant;
 use homing_core::crypto::{Identity, PublicKey, Secret};
 use homing_core::hop::{
-    Capability, Code, DeviceLink, Frame, Hello, HostLink, Incoming, Kind, MAX_MESSAGE, Purpose, device, host,
+    Capability, Code, DeviceLink, Frame, Hello, HostLink, Incoming, Kind, MAX_CONTROL, MAX_MESSAGE, Purpose, WaitLink,
+    device, host, wait,
 };
 use homing_core::wire::Writer;
 
@@ -35,6 +36,7 @@ pub enum Step<'a> {
     Deny(u8),
     Poll(u8),
     Pass(u32),
+    Knock,
 }
 
 /// What the relay says in a step, if it says anything.
@@ -59,6 +61,7 @@ fn message(step: &Step<'_>, at_device: bool) -> Option<Vec<u8>> {
         Step::Closed(n) => (channel(n), Frame::Closed { code: Code::Normal }),
         Step::Ping(n) => (0, Frame::Ping(n)),
         Step::Pong(n) => (0, Frame::Pong(n.into())),
+        Step::Knock => (0, Frame::Knock),
         _ => return None,
     };
     frame.emit(idx, &mut w).ok()?;
@@ -132,6 +135,48 @@ fn run_host(steps: &[Step<'_>]) {
     }
 }
 
+fn run_waiting(steps: &[Step<'_>]) {
+    let route = Identity::from_secret(&Secret::new([1; 32]));
+    let mut now = Instant::ZERO;
+    let mut link = WaitLink::new("relay", route, Secret::new([2; 32]), Secret::new([3; 32]), None, now).expect("short");
+    let (mut registered, mut over) = (false, false);
+    for step in steps {
+        if let Some(message) = message(step, false) {
+            let Ok(event) = link.handle(now, &message) else { return };
+            assert!(!over || event.is_none(), "nothing counts after the end");
+            match event {
+                Some(wait::Event::Registered) => assert!(!core::mem::replace(&mut registered, true), "once"),
+                Some(wait::Event::Knock) => assert!(registered, "a knock before the host waits"),
+                Some(wait::Event::Closed { .. }) => over = true,
+                Some(wait::Event::Draining) | None => {}
+            }
+        }
+        match *step {
+            Step::Deny(n) => drop(link.deny([n; 8], 9)),
+            Step::Slot(..) => link.probe(now),
+            Step::Accept(_) => link.heard(now),
+            Step::Poll(times) => {
+                let mut out = [0; MAX_CONTROL];
+                for _ in 0..times {
+                    let Some(len) = link.poll_output(&mut out) else { break };
+                    let (idx, frame) = Frame::parse(&out[..len]).expect("it says what parses");
+                    let register = matches!(frame, Frame::Register(_));
+                    let later = matches!(frame, Frame::CapDeny { .. } | Frame::Ping(_));
+                    assert!(idx == 0 && !over && (register != registered) && (register || later), "{frame:?}");
+                }
+            }
+            Step::Pass(micros) => {
+                now = now + Duration::from_micros(micros.into());
+                if link.handle_timeout(now).is_err() {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        assert_eq!(link.is_registered(), registered && !over);
+    }
+}
+
 fn run_device(steps: &[Step<'_>], pairs: bool) {
     let purpose = if pairs {
         Purpose::Pair { rendezvous: Secret::new([4; 16]) }
@@ -181,7 +226,7 @@ fn run_device(steps: &[Step<'_>], pairs: bool) {
     }
 }
 
-/// Who listens, to what.
+/// Who listens, to what; a host that pairs waits to be woken.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Input<'a> {
     pub at_device: bool,
@@ -190,5 +235,9 @@ pub struct Input<'a> {
 }
 
 pub fn check(input: &Input<'_>) {
-    if input.at_device { run_device(&input.steps.0, input.pairs) } else { run_host(&input.steps.0) }
+    match (input.at_device, input.pairs) {
+        (true, pairs) => run_device(&input.steps.0, pairs),
+        (false, false) => run_host(&input.steps.0),
+        (false, true) => run_waiting(&input.steps.0),
+    }
 }
