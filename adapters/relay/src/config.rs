@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use homing_driver::relay::TlsError;
+use ipnet::IpNet;
 
 use crate::account::Admit;
+use crate::address::AddressLimits;
 use crate::hub::Tap;
 
 /// Who may register a host.
@@ -61,6 +63,10 @@ pub struct RelayConfig {
     pub max_handshakes: usize,
     /// How long links may take to move away, once they were told that the relay is about to stop.
     pub drain: Duration,
+    /// What one address may take.
+    pub addresses: AddressLimits,
+    /// Proxies in front, which are believed where they say in `X-Forwarded-For` whom they speak for.
+    pub proxies: Vec<IpNet>,
     /// Sees each forwarded record's size and direction.
     pub tap: Option<Tap>,
 }
@@ -80,6 +86,8 @@ impl RelayConfig {
             max_links: 4096,
             max_handshakes: 1024,
             drain: DRAIN_TIME,
+            addresses: AddressLimits { links: 512, per_second: 20, burst: 200 },
+            proxies: Vec::new(),
             tap: None,
         }
     }

@@ -1,6 +1,7 @@
 //! The relay's HTTP surface: links, and two questions that anybody may ask.
 
 use core::convert::Infallible;
+use core::time::Duration;
 use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -14,6 +15,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::address::TooMuch;
 use crate::hub::LinkName;
 use crate::outbox::Form;
 
@@ -159,6 +161,17 @@ pub(crate) fn head(answer: &Answer) -> Vec<u8> {
     }
     bytes.push_str("\r\n");
     bytes.into_bytes()
+}
+
+/// One address wants too much.
+pub(crate) fn too_much(too_much: TooMuch) -> Answer {
+    let (text, wait) = match too_much {
+        TooMuch::Links => ("this address has as many links as it may have\n", Duration::from_secs(30)),
+        TooMuch::Rate(wait) => ("this address asks for links too fast\n", wait),
+    };
+    let mut refusal = plain(StatusCode::TOO_MANY_REQUESTS, text);
+    refusal.headers_mut().insert(RETRY_AFTER, wait.as_secs().saturating_add(1).into());
+    refusal
 }
 
 fn full() -> Box<Answer> {

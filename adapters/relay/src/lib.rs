@@ -20,7 +20,9 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+mod address;
 mod config;
+mod forwarded;
 mod frame;
 mod http;
 mod hub;
@@ -34,6 +36,7 @@ mod runtime;
 mod server;
 mod status;
 
+pub use address::AddressLimits;
 pub use config::{Admission, DRAIN_TIME, RelayConfig, RelayError, TlsFiles};
 pub use hub::{Seen, Tap};
 #[cfg(feature = "smol")]

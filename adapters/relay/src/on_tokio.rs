@@ -27,8 +27,8 @@ impl Runtime for Tokio {
         listener.local_addr()
     }
 
-    async fn next(listener: &TcpListener) -> io::Result<TcpStream> {
-        listener.accept().await.map(|(tcp, _)| tcp)
+    async fn next(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+        listener.accept().await
     }
 
     async fn accept(tcp: TcpStream, tls: Option<&ServerTls>) -> io::Result<homing_tokio::Io> {

@@ -30,8 +30,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// The system's.
     fn address(listener: &Self::Listener) -> io::Result<SocketAddr>;
-    /// The next connection.
-    fn next(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Tcp>> + Send;
+    /// The next connection, and where it comes from.
+    fn next(listener: &Self::Listener) -> impl Future<Output = io::Result<(Self::Tcp, SocketAddr)>> + Send;
     /// Prepares a connection, and encrypts it where this end shows a certificate.
     fn accept(tcp: Self::Tcp, tls: Option<&ServerTls>) -> impl Future<Output = io::Result<Self::Io>> + Send;
     /// Waits for so long.

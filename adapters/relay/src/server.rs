@@ -2,12 +2,13 @@
 
 use core::fmt;
 use core::future::{Future as _, pending, poll_fn};
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::pin::Pin;
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use homing_driver::relay::events::EVENTS_PATH;
@@ -18,11 +19,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address::{Addresses, Seat};
 use crate::config::{RelayConfig, RelayError};
+use crate::forwarded::client;
 use crate::http::{self, Answer, Never, Opening, Surface, plain};
 use crate::hub::Hub;
 use crate::link::{self, FIRST_MESSAGE};
@@ -61,6 +65,8 @@ struct Shared {
     tasks: TaskTracker,
     stop: CancellationToken,
     drain: Duration,
+    addresses: Arc<Addresses>,
+    proxies: Vec<IpNet>,
 }
 
 impl<R: Runtime> fmt::Debug for Server<R> {
@@ -92,6 +98,8 @@ impl<R: Runtime> Server<R> {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             drain: config.drain,
+            addresses: Addresses::new(config.addresses),
+            proxies: config.proxies,
         });
         Ok(Self { listener, shared })
     }
@@ -199,11 +207,11 @@ async fn accept_all<R: Runtime>(listener: R::Listener, shared: &Arc<Shared>) {
     let mut pause = Duration::from_millis(5);
     loop {
         match R::next(&listener).await {
-            Ok(tcp) => {
+            Ok((tcp, peer)) => {
                 pause = Duration::from_millis(5);
                 // Without room even the question costs too much to hear.
                 if let Ok(permit) = shared.handshakes.clone().try_acquire_owned() {
-                    R::spawn(shared.tasks.track_future(serve::<R>(shared.clone(), tcp, permit)));
+                    R::spawn(shared.tasks.track_future(serve::<R>(shared.clone(), tcp, peer.ip(), permit)));
                 }
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -229,12 +237,12 @@ struct Upgraded<R: Runtime> {
     early: Bytes,
     opening: Opening,
     /// Its place among the links.
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
-async fn serve<R: Runtime>(shared: Arc<Shared>, tcp: R::Tcp, permit: OwnedSemaphorePermit) {
+async fn serve<R: Runtime>(shared: Arc<Shared>, tcp: R::Tcp, peer: IpAddr, permit: OwnedSemaphorePermit) {
     // Boxed, so that a link's task does not keep the room that its beginning took.
-    let upgrading = Box::pin(shared.stop.run_until_cancelled(upgrade::<R>(&shared, tcp)));
+    let upgrading = Box::pin(shared.stop.run_until_cancelled(upgrade::<R>(&shared, tcp, peer)));
     let Some(Some(Upgraded { io, head, early, opening, place })) = upgrading.await else { return };
     drop(permit);
     let hub = shared.hub.clone();
@@ -243,17 +251,20 @@ async fn serve<R: Runtime>(shared: Arc<Shared>, tcp: R::Tcp, permit: OwnedSemaph
     drop(place);
 }
 
-async fn upgrade<R: Runtime>(shared: &Shared, tcp: R::Tcp) -> Option<Upgraded<R>> {
+async fn upgrade<R: Runtime>(shared: &Shared, tcp: R::Tcp, peer: IpAddr) -> Option<Upgraded<R>> {
     let io = timeout::<R, _>(HANDSHAKE, R::accept(tcp, shared.tls.as_ref())).await?.ok()?;
-    timeout::<R, _>(HTTP, speak_http::<R>(shared, io)).await?
+    timeout::<R, _>(HTTP, speak_http::<R>(shared, io, peer)).await?
 }
 
 /// What a request for a link came to: how the link begins, and its place.
-type Agreed = (Vec<u8>, Opening, OwnedSemaphorePermit);
+type Agreed = (Vec<u8>, Opening, Place);
 
-async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io) -> Option<Upgraded<R>> {
+/// A link's place, of the relay's and of its address's.
+type Place = (OwnedSemaphorePermit, Option<Seat>);
+
+async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io, peer: IpAddr) -> Option<Upgraded<R>> {
     let agreed: Mutex<Option<Agreed>> = Mutex::new(None);
-    let service = service_fn(|request| Box::pin(answer(shared, request, &agreed)));
+    let service = service_fn(|request| Box::pin(answer(shared, request, peer, &agreed)));
     let mut connection = http1::Builder::new()
         .timer(Timer::<R>::new())
         .header_read_timeout(HANDSHAKE)
@@ -281,13 +292,27 @@ async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io) -> Option<Upgraded<R
 }
 
 /// Answers a request; does not come back where its connection is to be a link.
-async fn answer(shared: &Shared, request: Request<Incoming>, agreed: &Mutex<Option<Agreed>>) -> Result<Answer, Never> {
+async fn answer(
+    shared: &Shared,
+    request: Request<Incoming>,
+    peer: IpAddr,
+    agreed: &Mutex<Option<Agreed>>,
+) -> Result<Answer, Never> {
     if request.method() == Method::POST && request.uri().path() == EVENTS_PATH {
         return Ok(post(&shared.hub, request).await);
     }
     let place = shared.links.clone().try_acquire_owned();
     let (answer, opening) = shared.surface.answer(&request, place.is_ok());
     if let (Some(opening), Ok(place)) = (opening, place) {
+        let client = client(peer, request.headers(), &shared.proxies);
+        let seat = match client {
+            None => None,
+            Some(client) => match shared.addresses.enter(client, Instant::now()) {
+                Ok(seat) => seat,
+                Err(too_much) => return Ok(http::too_much(too_much)),
+            },
+        };
+        let place = (place, seat);
         *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((http::head(&answer), opening, place));
         return pending().await;
     }
