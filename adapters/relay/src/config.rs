@@ -63,6 +63,8 @@ pub struct RelayConfig {
     pub max_handshakes: usize,
     /// How long links may take to move away, once they were told that the relay is about to stop.
     pub drain: Duration,
+    /// Where to tell how the relay does, to those who watch over it: metrics, readiness, a page. Nowhere where there is none.
+    pub metrics: Option<SocketAddr>,
     /// What one address may take.
     pub addresses: AddressLimits,
     /// Proxies in front, which are believed where they say in `X-Forwarded-For` whom they speak for.
@@ -86,6 +88,7 @@ impl RelayConfig {
             max_links: 4096,
             max_handshakes: 1024,
             drain: DRAIN_TIME,
+            metrics: None,
             addresses: AddressLimits { links: 512, per_second: 20, burst: 200 },
             proxies: Vec::new(),
             tap: None,

@@ -20,9 +20,10 @@ use homing_driver::relay::events::{LINK_ID_LEN, emit_link};
 use rand_core::{Rng as _, UnwrapErr};
 use tokio::sync::Notify;
 
-use crate::account::{Admit, Answer, Entitlement, Ledger, Refusal};
+use crate::account::{Admit, Answer, Entitlement, Ledger, OneKey, Refusal};
 use crate::config::{Admission, RelayConfig};
 use crate::outbox::{Ending, Form, Outbox, Piece, Pool};
+use crate::probe;
 use crate::runtime::Runtime;
 
 /// First byte of a message that closes a channel.
@@ -32,6 +33,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// The longest; the switch then learns the time of day.
 const LONG_TICK: Duration = Duration::from_secs(60);
 
+/// How long the answer of a probe is good.
+const PROBE_LIFE: Duration = Duration::from_secs(1);
 /// How often accounts are looked at.
 const ROUND: Duration = Duration::from_secs(1);
 /// Rounds until what they have used is written down.
@@ -86,6 +89,8 @@ struct State {
     /// The clock's reading that the timer sleeps until.
     armed: Option<Instant>,
     draining: bool,
+    /// What the last probe found, and when.
+    probed: Option<(Instant, Result<(), &'static str>)>,
 }
 
 type Links = Switch<Vec<LinkSlot>, Vec<ChannelSlot>, Vec<RouteSlot>>;
@@ -100,6 +105,8 @@ struct Outlets {
     pool: Pool,
     /// Who uses how much.
     ledger: Ledger,
+    /// Links that the switch ended, by the code.
+    ended: [u64; Code::ALL.len()],
 }
 
 /// Takes a link's first message, which comes before the link has an id.
@@ -157,6 +164,9 @@ impl relay::Outbox for Outlets {
     }
 
     fn hang_up(&mut self, link: LinkId, reason: Code) {
+        if let Some(count) = self.ended.get_mut(usize::from(reason.to_byte())) {
+            *count += 1;
+        }
         self.push(link, |outbox, _| outbox.end(close_code(reason)));
     }
 
@@ -224,14 +234,7 @@ impl Turn<'_> {
 
 impl Hub {
     pub(crate) fn new(config: &RelayConfig) -> Self {
-        let policy = relay::Config {
-            operator: match config.admission {
-                Admission::Key(hash) => Some(hash),
-                Admission::Open | Admission::Ask(_) => None,
-            },
-            ask: matches!(config.admission, Admission::Ask(_)),
-            ..relay::Config::default()
-        };
+        let policy = relay::Config { ask: !matches!(config.admission, Admission::Open), ..relay::Config::default() };
         let links = config.max_links;
         let switch = Switch::new(
             policy,
@@ -245,14 +248,15 @@ impl Hub {
         );
         let outlets = Outlets::default();
         Self {
-            state: Mutex::new(State { switch, outlets, armed: None, draining: false }),
+            state: Mutex::new(State { switch, outlets, armed: None, draining: false, probed: None }),
             started: std::time::Instant::now(),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             tap: config.tap.clone(),
             admit: match &config.admission {
+                Admission::Open => None,
+                Admission::Key(hash) => Some(Arc::new(OneKey(*hash))),
                 Admission::Ask(admit) => Some(admit.clone()),
-                _ => None,
             },
             sooner: Notify::new(),
         }
@@ -515,6 +519,29 @@ impl Hub {
     /// Bytes that wait in all outboxes.
     pub(crate) fn queued(&self) -> usize {
         self.with(|state, _| state.outlets.slots.iter().flatten().map(|(_, o)| o.lock().queued()).sum())
+    }
+
+    /// Links that the relay ended, and why.
+    pub(crate) fn ended(&self) -> Vec<(Code, u64)> {
+        self.with(|state, _| Code::ALL.into_iter().zip(state.outlets.ended).collect())
+    }
+
+    /// Whether new links come in and a record passes; what was found is good for a second.
+    pub(crate) fn ready(&self) -> Result<(), &'static str> {
+        let unix = unix_now();
+        self.with(|state, now| {
+            if state.draining {
+                return Err("it is about to stop");
+            }
+            if let Some((at, found)) = state.probed
+                && now.since(at) < PROBE_LIFE
+            {
+                return found;
+            }
+            let found = probe::probe(&mut state.switch, now, unix, &mut UnwrapErr(SysRng));
+            state.probed = Some((now, found));
+            found
+        })
     }
 
     /// Time since the relay started.

@@ -27,14 +27,17 @@ mod frame;
 mod http;
 mod hub;
 mod link;
+mod metrics;
 #[cfg(feature = "smol")]
 mod on_smol;
 #[cfg(feature = "tokio")]
 mod on_tokio;
 mod outbox;
+mod probe;
 mod runtime;
 mod server;
 mod status;
+mod watch;
 
 pub use address::AddressLimits;
 pub use config::{Admission, DRAIN_TIME, RelayConfig, RelayError, TlsFiles};

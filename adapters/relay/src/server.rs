@@ -4,6 +4,7 @@ use core::fmt;
 use core::future::{Future as _, pending, poll_fn};
 use core::net::{IpAddr, SocketAddr};
 use core::pin::Pin;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
@@ -24,14 +25,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::address::{Addresses, Seat};
+use crate::address::{Addresses, Seat, TooMuch};
 use crate::config::{RelayConfig, RelayError};
 use crate::forwarded::client;
 use crate::http::{self, Answer, Never, Opening, Surface, plain};
 use crate::hub::Hub;
 use crate::link::{self, FIRST_MESSAGE};
+use crate::metrics::{self, Snapshot};
 use crate::runtime::{Runtime, Timer, timeout};
 use crate::status::Status;
+use crate::watch;
 
 /// How long a TLS handshake may take, and then a request's head.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -45,6 +48,7 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// A relay that has its socket and waits to run, on any runtime.
 pub struct Server<R: Runtime> {
     listener: R::Listener,
+    watchers: Option<R::Listener>,
     shared: Arc<Shared>,
 }
 
@@ -55,11 +59,13 @@ pub struct RelayHandle {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     listen: SocketAddr,
+    metrics: Option<SocketAddr>,
     surface: Surface,
     tls: Option<ServerTls>,
-    hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
+    tally: Tally,
     links: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -88,9 +94,16 @@ impl<R: Runtime> Server<R> {
         };
         let failed = |error| RelayError::Listen { listen: config.listen, error };
         let listener = R::listen(config.listen).await.map_err(failed)?;
+        let watchers = match config.metrics {
+            Some(listen) => Some(R::listen(listen).await.map_err(|error| RelayError::Listen { listen, error })?),
+            None => None,
+        };
+        let metrics = watchers.as_ref().map(R::address).transpose().map_err(failed)?;
         let shared = Arc::new(Shared {
             listen: R::address(&listener).map_err(failed)?,
+            metrics,
             hub: Arc::new(Hub::new(&config)),
+            tally: Tally::default(),
             surface: Surface { names: config.names, tls: tls.is_some() },
             tls,
             links: Arc::new(Semaphore::new(config.max_links.min(Semaphore::MAX_PERMITS))),
@@ -101,7 +114,7 @@ impl<R: Runtime> Server<R> {
             addresses: Addresses::new(config.addresses),
             proxies: config.proxies,
         });
-        Ok(Self { listener, shared })
+        Ok(Self { listener, watchers, shared })
     }
 
     /// The address that it listens on.
@@ -120,11 +133,12 @@ impl<R: Runtime> Server<R> {
     /// ends [`RelayConfig::drain`] to move elsewhere before it ends what is left. Where the future is
     /// dropped instead, the links end without being waited for.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, shared } = self;
+        let Self { listener, watchers, shared } = self;
         let stop_on_drop = StopOnDrop(&shared);
         tokio::select! {
             () = shutdown => {}
             () = accept_all::<R>(listener, &shared) => {}
+            () = watch::run::<R>(watchers, shared.clone()) => {}
             () = shared.hub.keep_time::<R>() => {}
             () = shared.hub.keep_accounts::<R>() => {}
         }
@@ -145,7 +159,55 @@ impl<R: Runtime> Server<R> {
     }
 }
 
+/// What became of connections.
+#[derive(Debug, Default)]
+struct Tally {
+    accepted: AtomicU64,
+    no_room: AtomicU64,
+    address_links: AtomicU64,
+    address_rate: AtomicU64,
+    handshakes: AtomicU64,
+}
+
 impl Shared {
+    fn status(&self) -> Status {
+        let counters = self.hub.counters();
+        let (forwarded_records, forwarded_bytes) = self.hub.forwarded();
+        Status {
+            listen: self.listen,
+            tls: self.tls.is_some(),
+            uptime: self.hub.uptime(),
+            draining: self.hub.is_draining(),
+            links: counters.links,
+            hosts: counters.hosts,
+            waiting: counters.waiting,
+            channels: counters.channels,
+            parked: counters.parked,
+            refused: counters.refused,
+            forwarded_records,
+            forwarded_bytes,
+            reserved_bytes: counters.reserved,
+            queued_bytes: self.hub.queued(),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Tally { accepted, no_room, address_links, address_rate, handshakes } = &self.tally;
+        Snapshot {
+            status: self.status(),
+            accepted: count(accepted),
+            turned_away: vec![
+                ("no_room", count(no_room)),
+                ("address_links", count(address_links)),
+                ("address_rate", count(address_rate)),
+                ("handshakes", count(handshakes)),
+            ],
+            ended: self.hub.ended(),
+            process: metrics::process(),
+        }
+    }
+
     /// Drops what is no link yet.
     fn refuse_new(&self) {
         self.tasks.close();
@@ -167,23 +229,13 @@ impl RelayHandle {
     /// Counts, as of now.
     #[must_use]
     pub fn status(&self) -> Status {
-        let counters = self.shared.hub.counters();
-        let (forwarded_records, forwarded_bytes) = self.shared.hub.forwarded();
-        Status {
-            listen: self.shared.listen,
-            tls: self.shared.tls.is_some(),
-            uptime: self.shared.hub.uptime(),
-            draining: self.shared.hub.is_draining(),
-            links: counters.links,
-            hosts: counters.hosts,
-            waiting: counters.waiting,
-            channels: counters.channels,
-            parked: counters.parked,
-            refused: counters.refused,
-            forwarded_records,
-            forwarded_bytes,
-            queued_bytes: self.shared.hub.queued(),
-        }
+        self.shared.status()
+    }
+
+    /// Where it tells how it does.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.shared.metrics
     }
 
     /// Cuts the hosts of an account off, at once; whether they may come back is for its [`Admit`](crate::account::Admit)
@@ -210,9 +262,12 @@ async fn accept_all<R: Runtime>(listener: R::Listener, shared: &Arc<Shared>) {
             Ok((tcp, peer)) => {
                 pause = Duration::from_millis(5);
                 // Without room even the question costs too much to hear.
-                if let Ok(permit) = shared.handshakes.clone().try_acquire_owned() {
-                    R::spawn(shared.tasks.track_future(serve::<R>(shared.clone(), tcp, peer.ip(), permit)));
-                }
+                shared.tally.accepted.fetch_add(1, Ordering::Relaxed);
+                let Ok(permit) = shared.handshakes.clone().try_acquire_owned() else {
+                    shared.tally.handshakes.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                };
+                R::spawn(shared.tasks.track_future(serve::<R>(shared.clone(), tcp, peer.ip(), permit)));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -301,7 +356,13 @@ async fn answer(
     if request.method() == Method::POST && request.uri().path() == EVENTS_PATH {
         return Ok(post(&shared.hub, request).await);
     }
+    if request.method() == Method::GET && request.uri().path() == "/readyz" {
+        return Ok(watch::ready(shared));
+    }
     let place = shared.links.clone().try_acquire_owned();
+    if place.is_err() {
+        shared.tally.no_room.fetch_add(1, Ordering::Relaxed);
+    }
     let (answer, opening) = shared.surface.answer(&request, place.is_ok());
     if let (Some(opening), Ok(place)) = (opening, place) {
         let client = client(peer, request.headers(), &shared.proxies);
@@ -309,7 +370,14 @@ async fn answer(
             None => None,
             Some(client) => match shared.addresses.enter(client, Instant::now()) {
                 Ok(seat) => seat,
-                Err(too_much) => return Ok(http::too_much(too_much)),
+                Err(too_much) => {
+                    let counter = match too_much {
+                        TooMuch::Links => &shared.tally.address_links,
+                        TooMuch::Rate(_) => &shared.tally.address_rate,
+                    };
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    return Ok(http::too_much(too_much));
+                }
             },
         };
         let place = (place, seat);

@@ -31,6 +31,8 @@ pub struct Status {
     pub forwarded_records: u64,
     /// Bytes of records forwarded so far.
     pub forwarded_bytes: u64,
+    /// Bytes of all windows, which may wait at most.
+    pub reserved_bytes: u64,
     /// Bytes that wait to be sent on all links.
     pub queued_bytes: usize,
 }

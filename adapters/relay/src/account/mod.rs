@@ -31,4 +31,5 @@ pub use record::{AccountEntry, Month};
 #[cfg(feature = "accounts")]
 pub use store::{AccountError, Accounts, Denial, Entitled};
 
+pub(crate) use admit::OneKey;
 pub(crate) use ledger::Ledger;
