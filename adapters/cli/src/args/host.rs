@@ -61,7 +61,7 @@ pub(crate) struct HostStartArgs {
 }
 
 fn sessions() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=i64::try_from(MAX_SESSIONS).unwrap_or(i64::MAX))
+    clap::value_parser!(u32).range(1..=i64::from(MAX_SESSIONS))
 }
 
 #[derive(Debug, Args)]

@@ -40,6 +40,21 @@ pub(crate) struct RelayStartArgs {
     /// HOMING_RELAY_NAMES, with commas]
     #[arg(long = "name", value_name = "AUTHORITY")]
     pub(crate) names: Vec<String>,
+    /// Where to serve /metrics, /readyz and a page with counts; nowhere without this [env: HOMING_RELAY_METRICS]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// A proxy in front, or its network, that is believed about whom it speaks for (X-Forwarded-For). Repeatable [env:
+    /// HOMING_RELAY_TRUSTED_PROXIES, with commas]
+    #[arg(long = "trusted-proxy", value_name = "NETWORK", value_parser = crate::config::parse_network)]
+    pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
+    /// Links that one address may have at once; with IPv6, a /64 is one address [env: HOMING_RELAY_LINKS_PER_ADDRESS]
+    /// [default: 512]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) links_per_address: Option<u32>,
+    /// Links that one address may ask for in a second, in the long run; ten times as many at once [env:
+    /// HOMING_RELAY_DIALS_PER_ADDRESS] [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) dials_per_address: Option<u32>,
     /// How long hosts and devices may take to move to another relay, once this one is told to stop [env:
     /// HOMING_RELAY_DRAIN_SECONDS] [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS))]

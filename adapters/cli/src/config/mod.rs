@@ -18,7 +18,7 @@ use homing_relay::account::Plans;
 use services::Service;
 use settings::SETTINGS;
 pub(crate) use settings::{Kind, Setting};
-pub(crate) use value::{MAX_SECONDS, MAX_SESSIONS, Origin, Value};
+pub(crate) use value::{MAX_SECONDS, MAX_SESSIONS, Origin, Value, parse_network};
 
 use crate::failure::Failure;
 use crate::output::Output;
@@ -117,8 +117,7 @@ impl Config {
     }
 
     /// A number: the flag's, or what was found.
-    pub(crate) fn number(&self, setting: &Setting, flag: Option<u32>) -> usize {
-        let flag = flag.and_then(|number| usize::try_from(number).ok());
+    pub(crate) fn number(&self, setting: &Setting, flag: Option<u32>) -> u32 {
         let found = || self.text(setting, None).and_then(|text| text.parse().ok());
         flag.or_else(found).unwrap_or_default()
     }

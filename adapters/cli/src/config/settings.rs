@@ -1,5 +1,7 @@
 //! The settings that there are.
 
+use super::value::MAX_SESSIONS;
+
 /// One setting.
 #[derive(Debug)]
 pub(crate) struct Setting {
@@ -32,14 +34,16 @@ pub(crate) enum Kind {
     Names,
     /// A time, in seconds.
     Seconds,
-    /// How many sessions.
-    Sessions,
+    /// A number from 1 to this.
+    Number(u32),
+    /// Networks, such as `10.0.0.0/8`, or addresses.
+    Networks,
 }
 
 impl Kind {
     /// Whether there may be several.
     pub(crate) const fn is_list(self) -> bool {
-        matches!(self, Self::Relays | Self::Services | Self::Names)
+        matches!(self, Self::Relays | Self::Services | Self::Names | Self::Networks)
     }
 }
 
@@ -68,6 +72,13 @@ pub(crate) static RELAY_OPEN: Setting = setting("relay.open", "HOMING_RELAY_OPEN
 pub(crate) static RELAY_NAMES: Setting = setting("relay.names", "HOMING_RELAY_NAMES", Kind::Names, None);
 pub(crate) static RELAY_DRAIN: Setting =
     setting("relay.drain_seconds", "HOMING_RELAY_DRAIN_SECONDS", Kind::Seconds, Some("10"));
+pub(crate) static RELAY_METRICS: Setting = setting("relay.metrics", "HOMING_RELAY_METRICS", Kind::Address, None);
+pub(crate) static RELAY_PROXIES: Setting =
+    setting("relay.trusted_proxies", "HOMING_RELAY_TRUSTED_PROXIES", Kind::Networks, None);
+pub(crate) static RELAY_ADDRESS_LINKS: Setting =
+    setting("relay.links_per_address", "HOMING_RELAY_LINKS_PER_ADDRESS", Kind::Number(1_000_000), Some("512"));
+pub(crate) static RELAY_ADDRESS_RATE: Setting =
+    setting("relay.dials_per_address", "HOMING_RELAY_DIALS_PER_ADDRESS", Kind::Number(1_000_000), Some("20"));
 pub(crate) static HOST_ENABLED: Setting = setting("host.enabled", "HOMING_RELAY_ENABLED", Kind::Switch, Some("true"));
 pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERVER", Kind::Relays, None);
 pub(crate) static HOST_RELAY_KEY_FILE: Setting =
@@ -81,7 +92,7 @@ pub(crate) static HOST_ON_DEMAND: Setting = setting("host.on_demand", "HOMING_ON
 pub(crate) static HOST_LINGER: Setting =
     setting("host.linger_seconds", "HOMING_HOST_LINGER_SECONDS", Kind::Seconds, Some("10"));
 pub(crate) static HOST_MAX_SESSIONS: Setting =
-    setting("host.max_sessions", "HOMING_MAX_SESSIONS", Kind::Sessions, Some("64"));
+    setting("host.max_sessions", "HOMING_MAX_SESSIONS", Kind::Number(MAX_SESSIONS), Some("64"));
 pub(crate) static HOST_GUESTS: Setting = setting("host.guests", "HOMING_HOST_GUESTS", Kind::Switch, Some("true"));
 pub(crate) static HOST_NAME: Setting = setting("host.name", "HOMING_NAME", Kind::Text, None);
 pub(crate) static DEVICE_KEEP: Setting =
@@ -98,6 +109,10 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_OPEN,
     &RELAY_NAMES,
     &RELAY_DRAIN,
+    &RELAY_METRICS,
+    &RELAY_PROXIES,
+    &RELAY_ADDRESS_LINKS,
+    &RELAY_ADDRESS_RATE,
     &HOST_ENABLED,
     &HOST_RELAY,
     &HOST_RELAY_KEY_FILE,

@@ -1,18 +1,19 @@
 //! A setting's value, checked as it is read.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use homing_host::service::Exposed;
 use homing_tokio::RelayUrl;
+use ipnet::IpNet;
 
 use super::{Kind, Setting};
 
 /// The longest time that a setting may have, in seconds.
 pub(crate) const MAX_SECONDS: u64 = 3600;
 /// The most sessions that a host may be set to have at once.
-pub(crate) const MAX_SESSIONS: usize = 256;
+pub(crate) const MAX_SESSIONS: u32 = 256;
 
 /// Where a value comes from, flags aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Value {
             }
             (kind, toml::Value::String(text)) if kind.is_list() => Self::List(vec![text]),
             (Kind::Path, toml::Value::String(text)) => Self::Text(dir.join(text).to_string_lossy().into_owned()),
-            (Kind::Seconds | Kind::Sessions, toml::Value::Integer(number)) => Self::Text(number.to_string()),
+            (Kind::Seconds | Kind::Number(_), toml::Value::Integer(number)) => Self::Text(number.to_string()),
             (_, toml::Value::String(text)) => Self::Text(text),
             (kind, _) if kind.is_list() => return Err("write a list of texts in quotes".to_owned()),
             _ => return Err("write a text in quotes".to_owned()),
@@ -106,17 +107,24 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
             .filter(|seconds| *seconds <= MAX_SECONDS)
             .map(drop)
             .ok_or_else(|| format!("write a number of seconds, {MAX_SECONDS} at most")),
-        Kind::Sessions => text
-            .parse::<usize>()
+        Kind::Number(most) => text
+            .parse::<u32>()
             .ok()
-            .filter(|sessions| (1..=MAX_SESSIONS).contains(sessions))
+            .filter(|number| (1..=most).contains(number))
             .map(drop)
-            .ok_or_else(|| format!("write a number of sessions, 1 to {MAX_SESSIONS}")),
+            .ok_or_else(|| format!("write a number from 1 to {most}")),
+        Kind::Networks => parse_network(text).map(drop),
         Kind::Relays => text.parse::<RelayUrl>().map(drop).map_err(|error| error.to_string()),
         Kind::Services => text.parse::<Exposed>().map(drop).map_err(|error| error.to_string()),
         Kind::Text | Kind::Path | Kind::Names | Kind::Switch if text.is_empty() => Err("it is empty".to_owned()),
         Kind::Text | Kind::Path | Kind::Names | Kind::Switch => Ok(()),
     }
+}
+
+/// A network, or one address.
+pub(crate) fn parse_network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse().or_else(|_| address()).map_err(|_| format!("{text:?} is no network; write 10.0.0.0/8 or 192.0.2.1"))
 }
 
 /// As it would stand in the file.

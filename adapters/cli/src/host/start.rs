@@ -63,7 +63,7 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
         keep,
         on_demand: args.on_demand || config.is_on(&settings::HOST_ON_DEMAND),
         linger: config.seconds(&settings::HOST_LINGER, None),
-        max_sessions: config.number(&settings::HOST_MAX_SESSIONS, args.max_sessions),
+        max_sessions: config.number(&settings::HOST_MAX_SESSIONS, args.max_sessions) as usize,
         guests: config.is_on(&settings::HOST_GUESTS),
     };
     let host = Host::open(config_of_host).map_err(|error| failure(&error))?;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use homing_local::RoleLock;
 use homing_local::control::{Listener, Role, call};
 use homing_relay::account::AccountBook;
-use homing_relay::{Admission, Relay, RelayConfig, RelayError, TlsFiles};
+use homing_relay::{AddressLimits, Admission, Relay, RelayConfig, RelayError, TlsFiles};
 use serde_json::json;
 
 use crate::args::RelayStartArgs;
-use crate::config::{Config, settings};
+use crate::config::{Config, parse_network, settings};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, field};
 use crate::{signals, supervisor};
@@ -32,6 +32,14 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     };
     let mut names = config.list(&settings::RELAY_NAMES, args.names);
     names.iter_mut().for_each(|name| name.make_ascii_lowercase());
+    let metrics = config.text(&settings::RELAY_METRICS, args.metrics.map(|listen| listen.to_string()));
+    let metrics = metrics.and_then(|listen| listen.parse().ok()); // checked as it was read
+    let proxies = args.trusted_proxies.iter().map(ToString::to_string).collect();
+    let proxies = config.list(&settings::RELAY_PROXIES, proxies);
+    let proxies = proxies.iter().filter_map(|network| parse_network(network).ok()).collect();
+    let links = config.number(&settings::RELAY_ADDRESS_LINKS, args.links_per_address);
+    let per_second = config.number(&settings::RELAY_ADDRESS_RATE, args.dials_per_address);
+    let addresses = AddressLimits { links, per_second, burst: per_second.saturating_mul(10) };
     let drain = config.seconds(&settings::RELAY_DRAIN, args.drain_seconds);
     let open = args.open || config.is_on(&settings::RELAY_OPEN);
 
@@ -45,7 +53,9 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     };
     let admission = book.clone().map_or(Admission::Open, |book| Admission::Ask(book));
     let has_tls = tls.is_some();
-    let relay = Relay::bind(RelayConfig { tls, names: names.clone(), drain, ..RelayConfig::new(listen, admission) });
+    let names_of = names.clone();
+    let rest = RelayConfig::new(listen, admission);
+    let relay = Relay::bind(RelayConfig { tls, names: names_of, drain, metrics, addresses, proxies, ..rest });
     let relay = relay.await.map_err(|error| {
         // Nothing was tried: the command has to be another one.
         let exit = if matches!(error, RelayError::OpenToAll { .. }) { Exit::Usage } else { Exit::Failed };
@@ -68,7 +78,12 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     let scheme = if has_tls { "wss" } else { "ws" };
     let url = format!("{scheme}://{}", names.first().cloned().unwrap_or_else(|| address.to_string()));
     tracing::info!(%address, tls = has_tls, open, "the relay listens; hosts take --relay {url}");
-    out.json(&json!({ "event": "listening", "address": address.to_string(), "url": url }))?;
+    let watched = relay.handle().metrics_addr();
+    if let Some(address) = watched {
+        tracing::info!("metrics and a page with counts on http://{address}/");
+    }
+    let watched = watched.map(|address| address.to_string());
+    out.json(&json!({ "event": "listening", "address": address.to_string(), "url": url, "metrics": watched }))?;
 
     supervisor::ready(&format!("listens on {address}"));
 

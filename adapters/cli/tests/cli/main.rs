@@ -147,6 +147,26 @@ fn a_relay_tells_its_address_and_counts_and_ends_on_a_signal() {
 }
 
 #[test]
+fn a_relay_tells_those_who_watch_over_it_how_it_does() {
+    let data = Data::new();
+    let start = ["relay", "start", "--listen", "127.0.0.1:0", "--open", "--metrics", "127.0.0.1:0", "--json"];
+    let mut relay = data.serve(&start);
+    let event = relay.event();
+    let get = |address: &Value, path: &str| {
+        let mut tcp = std::net::TcpStream::connect(address.as_str().unwrap()).unwrap();
+        write!(tcp, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        std::io::read_to_string(tcp).unwrap()
+    };
+    assert!(get(&event["address"], "/readyz").ends_with("ready\n"));
+    let metrics = get(&event["metrics"], "/metrics");
+    assert!(metrics.contains("homing_relay_links{role=\"host\"} 0\n") && metrics.ends_with("# EOF\n"), "{metrics}");
+    relay.stop();
+    let wrong = data.run(&["relay", "start", "--open", "--trusted-proxy", "everyone"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(text(&wrong.stderr).contains("10.0.0.0/8"), "{}", text(&wrong.stderr));
+}
+
+#[test]
 fn the_relay_key_is_shown_once_and_kept_as_a_hash() {
     let data = Data::new();
     let start = ["relay", "start", "--listen", "127.0.0.1:0", "--json"];
