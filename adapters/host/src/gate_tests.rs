@@ -64,5 +64,5 @@ fn a_knock_under_a_cancelled_ticket_does_not_count_for_the_next() {
     shared.lock().office.cancel(first);
     assert!(gate.pairing(now, &late).is_none());
     assert_eq!(shared.lock().office.id_at(0), Some(second));
-    assert_eq!(offer(&shared, "nobody")["max_sessions"], crate::MAX_SESSIONS, "devices are told");
+    assert_eq!(offer(&shared, "nobody", None)["max_sessions"], crate::MAX_SESSIONS, "devices are told");
 }
