@@ -77,21 +77,10 @@ impl World {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (first, second) = (Running::start(any).await, Running::start(any).await);
         let host = Host::open(HostConfig {
-            data: data.path().join("host"),
-            name: "nest".into(),
             relays: [&first, &second].iter().map(|relay| relay.url().parse().unwrap()).collect(),
-            relays_later: false,
-            relays_fixed_by: None,
-            settings: None,
             exposed: vec!["dead=tcp://127.0.0.1:9".parse().unwrap()],
-            relay_key: None,
-            tls: ClientTls::system(),
             suite: Suite::Classic,
-            keep: homing_host::KEEP,
-            on_demand: false,
-            linger: homing_host::LINGER,
-            max_sessions: homing_host::MAX_SESSIONS,
-            guests: true,
+            ..HostConfig::new(data.path().join("host"), "nest", first.url().parse().unwrap())
         });
         let host = host.unwrap();
         let handle = host.handle();

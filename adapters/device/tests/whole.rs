@@ -7,7 +7,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use homing_core::handshake::Suite;
 use homing_device::{DeviceError, LinkState, OpenError, PairedHost, Profiles, Tunnel, Tunnels};
 use homing_device::{proxy, serve_status};
 use homing_host::{Host, HostConfig, HostHandle, PairOptions};
@@ -108,24 +107,11 @@ impl World {
 
 async fn start_host(data: &Path, relay: SocketAddr, service: SocketAddr) -> (HostHandle, RunningHost) {
     let config = HostConfig {
-        data: data.to_path_buf(),
-        name: "Workshop".into(),
-        relays: vec![format!("ws://{relay}").parse().expect("an address")],
-        relays_later: false,
-        relays_fixed_by: None,
-        settings: None,
         exposed: vec![
             format!("raw=tcp://{service}").parse().expect("a service"),
             "dead=tcp://127.0.0.1:9".parse().expect("a service"),
         ],
-        relay_key: None,
-        tls: ClientTls::system(),
-        suite: Suite::Hybrid,
-        keep: homing_host::KEEP,
-        on_demand: false,
-        linger: homing_host::LINGER,
-        max_sessions: homing_host::MAX_SESSIONS,
-        guests: true,
+        ..HostConfig::new(data, "Workshop", format!("ws://{relay}").parse().expect("an address"))
     };
     let host = Host::open(config).expect("a host");
     let handle = host.handle();

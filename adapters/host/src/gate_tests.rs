@@ -4,7 +4,6 @@ use homing_core::crypto::Identity;
 use homing_core::handshake::{HELLO_MAX, Kind, start};
 use homing_core::pairing::{Flags, TICKET_LIFE, Ticket};
 use homing_core::wire::Params;
-use homing_tokio::ClientTls;
 
 use super::*;
 use crate::service::Services;
@@ -16,21 +15,8 @@ fn a_knock_under_a_cancelled_ticket_does_not_count_for_the_next() {
     let data = tempfile::tempdir().unwrap();
     let (vault, state) = crate::registry::open_or_create(data.path(), "host").unwrap();
     let config = HostConfig {
-        data: data.path().into(),
-        name: "host".into(),
-        relays: Vec::new(),
-        relays_later: false,
-        relays_fixed_by: None,
-        settings: None,
-        exposed: Vec::new(),
-        relay_key: None,
-        tls: ClientTls::system(),
         suite: Suite::Classic,
-        keep: crate::KEEP,
-        on_demand: false,
-        linger: crate::LINGER,
-        max_sessions: crate::MAX_SESSIONS,
-        guests: true,
+        ..HostConfig::new(data.path(), "host", "ws://127.0.0.1:9".parse().unwrap())
     };
     let trail = crate::audit::Trail::open(state.audit_files(data.path())).unwrap();
     let shared = Shared::new(config, Services::default(), Vec::new(), vault, state, trail);

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use homing_core::handshake::Suite;
 use homing_device::Tunnel;
 use homing_host::service::{Exposed, Options, Target};
 use homing_host::{Host, HostConfig, HostHandle, PairOptions};
@@ -100,21 +99,8 @@ async fn start_host(
     stop: oneshot::Receiver<()>,
 ) -> Result<(HostHandle, JoinHandle<()>), Failure> {
     let host = Host::open(HostConfig {
-        data: data.into(),
-        name: "demo".to_owned(),
-        relays: vec![relay.clone()],
-        relays_later: false,
-        relays_fixed_by: None,
-        settings: None,
         exposed: vec![Exposed { name: SERVICE.to_owned(), target: target.clone(), options: Options::default() }],
-        relay_key: None,
-        tls: ClientTls::system(),
-        suite: Suite::Hybrid,
-        keep: homing_host::KEEP,
-        on_demand: false,
-        linger: homing_host::LINGER,
-        max_sessions: homing_host::MAX_SESSIONS,
-        guests: true,
+        ..HostConfig::new(data, "demo", relay.clone())
     });
     let host = host.map_err(|error| Failure::of(Exit::Failed, &error))?;
     let handle = host.handle();

@@ -178,24 +178,9 @@ pub async fn start_host(data: &Path, relay: &RelayUrl, suite: Suite) -> HostHand
             });
         }
     });
-    let host = Host::open(HostConfig {
-        data: data.into(),
-        name: "test host".into(),
-        relays: vec![relay.clone()],
-        relays_later: false,
-        relays_fixed_by: None,
-        settings: None,
-        exposed: vec![exposed],
-        relay_key: None,
-        tls: ClientTls::system(),
-        suite,
-        keep: homing_host::KEEP,
-        on_demand: false,
-        linger: homing_host::LINGER,
-        max_sessions: homing_host::MAX_SESSIONS,
-        guests: true,
-    })
-    .unwrap();
+    let host =
+        Host::open(HostConfig { exposed: vec![exposed], suite, ..HostConfig::new(data, "test host", relay.clone()) })
+            .unwrap();
     let handle = host.handle();
     tokio::spawn(host.run(core::future::pending()));
     timeout(PATIENCE, async {
