@@ -10,7 +10,7 @@
 //! | header | value |
 //! |---|---|
 //! | `Host` | the service's own authority, as exposed |
-//! | `Homing-Device` | the device's id, in hex |
+//! | `Homing-Device` | the device's id, in hex; of a guest that, a hyphen, and more |
 //! | `Homing-Device-Name` | the device's name, UTF-8, percent-encoded |
 //! | `Homing-Assertion` | the same, signed by the host: see below |
 //! | `Forwarded` | `for="_DEVICE";host="HOST";proto=http`, HOST as the device wrote it |
