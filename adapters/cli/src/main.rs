@@ -80,6 +80,7 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
                 HostCommand::Audit(args) => brief(host::audit(args, &data, out)),
                 HostCommand::Token(args) => brief(host::token(args, &data, out)),
                 HostCommand::Jwks => host::jwks(&data, out),
+                HostCommand::Rotate(args) => brief(host::rotate(args, &data, out)),
                 HostCommand::Enable => brief(host::set_enabled(true, &data, out)),
                 HostCommand::Disable => brief(host::set_enabled(false, &data, out)),
             }

@@ -105,6 +105,9 @@ fn show_link(link: &Value, out: Output) -> Result<(), Failure> {
         Some(Value::String(since)) => text += &format!(" since {}", clean_line(since)),
         _ => {}
     }
+    if link.get("former_route").and_then(Value::as_bool) == Some(true) {
+        text += ", for devices that know the old keys";
+    }
     if let Some(ms) = link.get("last_round_trip_ms").and_then(Value::as_f64) {
         text += &format!(", round trip {ms:.1} ms");
     }

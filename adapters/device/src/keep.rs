@@ -21,7 +21,7 @@ use crate::lane::{Ending, Finish, Lane, profile};
 use crate::news;
 use crate::profile::Profiles;
 use crate::race::{Next, Race};
-use crate::retry::{Cause, Verdict, blames_capability, is_expiry, judge, phrase};
+use crate::retry::{Cause, Verdict, blames_capability, blames_keys, is_expiry, judge, phrase};
 use crate::status::RelayState;
 use crate::tunnel::{CLOSE_TIMEOUT, Phase, Shared};
 use crate::{jitter, random};
@@ -44,8 +44,8 @@ pub(crate) struct Keeper {
     tls: Arc<ClientTls>,
     /// By relay: one that fails is no reason to wait with another.
     backoffs: HashMap<String, Backoff>,
-    /// Show the capability before the newest.
-    previous: bool,
+    /// Which of the profile's ways to take next.
+    way: usize,
     /// The relay to begin with.
     last_good: Option<RelayUrl>,
     /// One that is about to go: the last to try.
@@ -83,7 +83,7 @@ impl Keeper {
             data: data.to_path_buf(),
             tls,
             backoffs: HashMap::new(),
-            previous: false,
+            way: 0,
             last_good: None,
             leaving: None,
             kept: Kept::new(keep),
@@ -203,7 +203,7 @@ impl Keeper {
             tls: self.tls.clone(),
             finish: finish.clone(),
             changes: self.changes.subscribe(),
-            previous: self.previous,
+            way: self.way,
             kept: self.kept.clone(),
         }
     }
@@ -213,10 +213,10 @@ impl Keeper {
         let backoff = self.backoffs.entry(relay.to_string()).or_default();
         if let Some(at) = ending.proved {
             backoff.proved(at);
-            self.previous = false;
+            self.way = 0;
             self.last_good = Some(relay.clone());
         }
-        if matches!(ending.cause, Cause::Moved) {
+        if matches!(ending.cause, Cause::Moved | Cause::Followed) {
             *backoff = Backoff::new();
         }
         let mut jittered = backoff.failed(TokioClock.now(), &mut random());
@@ -228,12 +228,16 @@ impl Keeper {
                 *backoff = Backoff::new();
             }
         }
-        let mut verdict = judge(&ending.cause, ending.lasted, ending.other_capability);
+        let mut verdict = judge(&ending.cause, ending.lasted, ending.other_way);
+        let blames_keys = ending.proved.is_none() && ending.other_keys && blames_keys(&ending.cause);
+        if blames_keys {
+            verdict = Verdict::Soon;
+        }
         if verdict == Verdict::Over && self.paired_again(ending) {
             verdict = Verdict::Soon;
         }
-        if ending.proved.is_none() && blames_capability(&ending.cause) {
-            self.previous = ending.other_capability;
+        if blames_keys || (ending.proved.is_none() && blames_capability(&ending.cause)) {
+            self.way = if ending.other_way { self.way.saturating_add(1) } else { 0 };
         }
         let is_leaving = matches!(ending.cause, Cause::Ended(Ended::Hop(Code::Draining)));
         if is_leaving {
@@ -249,7 +253,7 @@ impl Keeper {
                 return Err(Some(why));
             }
             // The network is another one, and changes of it come slowly enough.
-            _ if matches!(ending.cause, Cause::Moved) => Duration::ZERO,
+            _ if matches!(ending.cause, Cause::Moved | Cause::Followed) => Duration::ZERO,
             // It was left at a random time already; the others come first.
             _ if is_leaving && ending.lasted >= HEALTHY => Duration::ZERO,
             Verdict::Refused(least) | Verdict::Again(least) => jittered.max(least),

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use homing_core::channel::Config;
-use homing_core::crypto::Secret;
-use homing_core::handshake::CheckWords;
+use homing_core::crypto::{PublicKey, Secret};
+use homing_core::handshake::{CheckWords, RouteId};
 use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
 use homing_driver::device::{Call, Caller, Intent, Kept, Opener, call_again};
 use homing_driver::{Clock as _, Paired};
+use homing_local::clock::unix_now;
 use homing_tokio::{ClientTls, DialError, RelayUrl, Socket, TokioClock, dial, endpoint_config, is_local};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -65,8 +66,8 @@ pub(crate) struct Lane {
     pub(crate) finish: Arc<Finish>,
     /// Changes whenever the network did, or the machine slept.
     pub(crate) changes: watch::Receiver<u64>,
-    /// Show the capability before the newest.
-    pub(crate) previous: bool,
+    /// Which of the profile's ways to take.
+    pub(crate) way: usize,
     /// The session to go on with, for the lane that reaches the host.
     pub(crate) kept: Kept,
 }
@@ -80,8 +81,19 @@ pub(crate) struct Ending {
     pub(crate) proved: Option<homing_core::Instant>,
     /// The token that was shown; none where the profile could not be read.
     pub(crate) token: Option<Secret<TOKEN_LEN>>,
-    /// Whether there is another capability to show.
-    pub(crate) other_capability: bool,
+    /// Whether there is a further way to try.
+    pub(crate) other_way: bool,
+    /// Whether there is one by the keys that the host had before.
+    pub(crate) other_keys: bool,
+}
+
+/// What a call is made with.
+struct Prepared {
+    call: Call,
+    capability: Secret<CAPABILITY_LEN>,
+    route: RouteId,
+    /// Set where the host has moved and is to answer by its keys of now.
+    settles: bool,
 }
 
 impl Lane {
@@ -94,7 +106,8 @@ impl Lane {
             lasted: Duration::ZERO,
             proved: None,
             token: None,
-            other_capability: false,
+            other_way: false,
+            other_keys: false,
         };
         let (finish, number) = (self.finish.clone(), self.number);
         tokio::select! {
@@ -106,7 +119,9 @@ impl Lane {
     }
 
     async fn attempt(&mut self, ending: &mut Ending) -> Cause {
-        let (capability, with) = match self.prepare(ending) {
+        // Before the profile is read: what it tells from then on is news.
+        let mut moves = self.shared.moves.subscribe();
+        let Prepared { call, capability, route, settles } = match self.prepare(ending) {
             Ok(prepared) => prepared,
             Err(error) => return Cause::Profile(error),
         };
@@ -116,40 +131,47 @@ impl Lane {
         };
         let from = socket.get_ref().get_ref().local_address();
         let kept = self.kept.clone();
-        let mut listener = Listener { lane: self, capability, proved: &mut ending.proved };
+        let host = call.host;
+        let mut listener = Listener { lane: self, capability, host, route, settles, proved: &mut ending.proved };
         tokio::select! {
-            ended = call_again(socket, &TokioClock, with, &kept, &mut listener) => ended.into(),
+            ended = call_again(socket, &TokioClock, call, &kept, &mut listener) => ended.into(),
             () = cut(self.changes.clone(), from, &self.shared) => Cause::Moved,
+            Ok(()) = moves.changed() => Cause::Followed,
         }
     }
 
     /// What to call with, read anew: other processes change it.
-    fn prepare(&self, ending: &mut Ending) -> Result<(Secret<CAPABILITY_LEN>, Call), DeviceError> {
+    fn prepare(&self, ending: &mut Ending) -> Result<Prepared, DeviceError> {
         let profiles = Profiles::read(&self.data)?;
         let profile = profile(&self.shared, &profiles)?;
         let suite = profile.suite()?;
         if profile.is_over() {
             return Err(DeviceError::GuestExpired);
         }
-        ending.other_capability = profile.has_previous() && !self.previous;
+        let mut ways = profile.ways(unix_now()).into_iter().skip(self.way).peekable();
+        // One that is gone meanwhile: the best.
+        let Some(way) = ways.next().or_else(|| profile.ways(unix_now()).into_iter().next()) else {
+            return Err(DeviceError::failed("there is no way to the host"));
+        };
+        ending.other_way = ways.peek().is_some();
+        ending.other_keys = ways.any(|way| way.former);
         ending.token = Some(profile.token().duplicate());
-        let capability = profile.capability(self.previous);
-        let shown = capability.to_bytes();
+        let capability = way.capability.to_bytes();
         let call = Call {
             relay: self.relay.authority().into(),
             suite,
             identity: profile.identity(),
-            host: profile.host_key(),
+            host: way.host,
             intent: Intent::Connect {
-                route: profile.route(),
-                capability,
+                route: way.route,
+                capability: way.capability,
                 psk: profile.psk(suite),
                 token: profile.token().duplicate(),
                 guest: profile.caveats().map(<[u8]>::to_vec),
             },
             config: Config::default(),
         };
-        Ok((shown, call))
+        Ok(Prepared { call, capability, route: way.route, settles: profile.has_moved() && !way.former })
     }
 
     /// Dials, and once more where the network changes meanwhile: the first attempt may have begun on the old one.
@@ -187,6 +209,10 @@ struct Listener<'a> {
     lane: &'a Lane,
     /// The one that this call was made with.
     capability: Secret<CAPABILITY_LEN>,
+    host: PublicKey,
+    route: RouteId,
+    /// Whether the host has answered by its keys of now, once it has.
+    settles: bool,
     proved: &'a mut Option<homing_core::Instant>,
 }
 
@@ -200,6 +226,9 @@ impl Caller for Listener<'_> {
         tracing::info!(host = shared.host.name, relay = relay.authority(), "connected");
         shared.enter(Phase::Connected(opener.clone()), None);
         shared.show_relay(relay, RelayState::InUse, None);
+        if self.settles {
+            self.store(|profiles, id, host, route| profiles.settle(id, host, route));
+        }
         tokio::spawn(learn_relays(shared.clone(), self.lane.data.clone(), opener));
     }
 
@@ -210,15 +239,23 @@ impl Caller for Listener<'_> {
     }
 
     fn capability(&mut self, fresh: &[u8; CAPABILITY_LEN]) {
-        let (data, id) = (self.lane.data.clone(), self.lane.shared.host.id.clone());
         let (used, fresh) = (self.capability.duplicate(), Secret::new(*fresh));
-        // Apart, since the disk may take longer than the first requests.
+        self.store(move |profiles, id, _, route| profiles.renew(id, route, &used, fresh.expose()));
+    }
+}
+
+impl Listener<'_> {
+    /// Changes what is kept of the host, known by this key and reached by this route. Apart, since the disk may take
+    /// longer than the first requests.
+    fn store(&self, change: impl FnOnce(&mut Profiles, &str, &PublicKey, &RouteId) + Send + 'static) {
+        let (data, id) = (self.lane.data.clone(), self.lane.shared.host.id.clone());
+        let (host, route) = (self.host, self.route);
         tokio::task::spawn_blocking(move || {
             let stored =
-                vault(&data).and_then(|mut vault| vault.update(|profiles| profiles.renew(&id, &used, fresh.expose())));
+                vault(&data).and_then(|mut vault| vault.update(|profiles| change(profiles, &id, &host, &route)));
             if let Err(error) = stored {
-                // The one in use still works.
-                tracing::warn!(%error, "a fresh capability could not be stored");
+                // What is known still works.
+                tracing::warn!(%error, "what the host gave could not be stored");
             }
         });
     }

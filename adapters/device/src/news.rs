@@ -14,11 +14,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::time::sleep;
+use zeroize::Zeroizing;
 
 use crate::error::DeviceError;
 use crate::lane::profile;
 use crate::mirror::{Batch, Break, Checked};
-use crate::profile::{Profiles, vault};
+use crate::profile::{Move, Profiles, vault};
 use crate::tunnel::{Phase, Shared};
 
 /// The longest line of news, in bytes.
@@ -47,9 +48,11 @@ pub enum News {
 }
 
 /// One line, as far as this version knows it.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Line {
     devices: Option<Batch>,
+    #[serde(rename = "move")]
+    moved: Option<Move>,
     error: Option<String>,
 }
 
@@ -109,6 +112,9 @@ async fn listen(shared: &Arc<Shared>, data: &Path, mut stream: TunnelStream) -> 
                 return Ok(End::Stale);
             }
         }
+        if let Some(to) = line.moved {
+            follow_move(shared, data, to).await?;
+        }
     }
     Ok(End::None)
 }
@@ -140,6 +146,19 @@ async fn note(shared: &Arc<Shared>, data: &Path, checked: Checked) -> Result<boo
     Ok(fits)
 }
 
+/// Stores that the host has other keys, then has it called by these.
+async fn follow_move(shared: &Arc<Shared>, data: &Path, to: Move) -> Result<(), DeviceError> {
+    let (id, path) = (shared.host.id.clone(), data.to_path_buf());
+    let stored = tokio::task::spawn_blocking(move || vault(&path)?.update(|profiles| profiles.follow(&id, to)));
+    let (moved, _) = stored.await.map_err(DeviceError::failed)??;
+    // Where that was known and has not helped, the next call tries again.
+    if moved {
+        tracing::info!(host = shared.host.name, "the host has other keys, which are used from now on");
+        shared.moves.send_modify(|moves| *moves = moves.wrapping_add(1));
+    }
+    Ok(())
+}
+
 /// What happened, in a sentence; names of others are quoted so that they cannot pretend to be anything else.
 fn describe(entry: &Entry, host: &str) -> Option<String> {
     let name = &entry.device.name;
@@ -152,8 +171,8 @@ fn describe(entry: &Entry, host: &str) -> Option<String> {
 }
 
 /// The next line, without its end; the end of the stream ends one too.
-async fn read_line(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Vec<u8>>> {
-    let mut text = Vec::new();
+async fn read_line(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut text = Zeroizing::new(Vec::new());
     let len = from.take(LINE_MAX.saturating_add(1)).read_until(b'\n', &mut text).await?;
     if u64::try_from(len).unwrap_or(u64::MAX) > LINE_MAX {
         return Err(io::Error::other("a line of news is longer than 64 KiB"));
@@ -171,7 +190,7 @@ mod tests {
     async fn lines_are_read_one_by_one_and_no_further_than_allowed() {
         let mut text = &b"{}\n\n{\"devices\":null,\"later\":1}"[..];
         for expected in [Some(&b"{}\n"[..]), Some(b"\n"), Some(b"{\"devices\":null,\"later\":1}"), None] {
-            assert_eq!(read_line(&mut text).await.unwrap().as_deref(), expected);
+            assert_eq!(read_line(&mut text).await.unwrap().as_deref().map(Vec::as_slice), expected);
         }
         let long = vec![b' '; 64 * 1024 + 1];
         assert!(read_line(&mut long.as_slice()).await.is_err());

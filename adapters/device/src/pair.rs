@@ -8,7 +8,7 @@ use std::path::Path;
 use homing_core::backoff::Backoff;
 use homing_core::channel::{Config, code};
 use homing_core::crypto::{Identity, Secret};
-use homing_core::handshake::{CheckWords, Failure};
+use homing_core::handshake::{CheckWords, Failure, RouteId};
 use homing_core::hop::Code;
 use homing_core::pairing::{Ticket, is_guest_link, parse_link};
 use homing_core::wire::CAPABILITY_LEN;
@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::DeviceError;
 use crate::guest;
-use crate::profile::{HostSummary, NewHost, Profiles, host_id, vault};
+use crate::profile::{HostSummary, NewHost, Profiles, vault};
 use crate::random;
 use crate::service::{self, Offer, Service};
 
@@ -282,7 +282,8 @@ struct Listener<'a, F> {
     identity: &'a Identity,
     vault: &'a mut Vault<Profiles>,
     stored: Option<HostSummary>,
-    capability: Option<Secret<CAPABILITY_LEN>>,
+    /// The first capability, and the route that it is for.
+    capability: Option<(Secret<CAPABILITY_LEN>, RouteId)>,
     opened: Option<oneshot::Sender<Opener>>,
     on_pending: &'a mut F,
 }
@@ -300,7 +301,7 @@ impl<F: FnMut(CheckWords, u16)> Caller for Listener<'_, F> {
     }
 
     fn paired(&mut self, paired: Paired, device_root: Secret<32>) -> Result<(), String> {
-        self.capability = Some(paired.capability.duplicate());
+        self.capability = Some((paired.capability.duplicate(), paired.route_id));
         let new = NewHost {
             name: &paired.host_name,
             relay: self.relay,
@@ -320,9 +321,8 @@ impl<F: FnMut(CheckWords, u16)> Caller for Listener<'_, F> {
     }
 
     fn capability(&mut self, fresh: &[u8; CAPABILITY_LEN]) {
-        let Some(first) = &self.capability else { return };
-        let id = host_id(&self.ticket.host);
-        if let Err(error) = self.vault.update(|profiles| profiles.renew(&id, first, fresh)) {
+        let (Some((first, route)), Some(host)) = (&self.capability, &self.stored) else { return };
+        if let Err(error) = self.vault.update(|profiles| profiles.renew(&host.id, route, first, fresh)) {
             // The first one still works.
             tracing::warn!(%error, "a fresh capability could not be stored");
         }

@@ -63,15 +63,47 @@ pub struct HostProfile {
     /// What the host told of its devices.
     #[serde(default)]
     devices: Mirror,
+    /// What it was known by before it moved, until it has answered by what it is known by now.
+    #[serde(default)]
+    former: Option<Former>,
     /// Where this device is a guest of another one's host.
     #[serde(default)]
     guest: Option<GuestPart>,
 }
 
+/// What a host was known and reached by.
+#[derive(Serialize, Deserialize)]
+struct Former {
+    host_key: Hex<32>,
+    route_id: Hex<16>,
+    capability: Hex<CAPABILITY_LEN>,
+    previous: Option<Hex<CAPABILITY_LEN>>,
+    /// How long it answers by that, Unix seconds.
+    until: u64,
+}
+
+/// Other keys of a host, as it tells them by those that are known (protocol 10.5).
+#[derive(Deserialize)]
+pub(crate) struct Move {
+    host_key: Hex<32>,
+    route_id: Hex<16>,
+    capability: Hex<CAPABILITY_LEN>,
+    until: u64,
+}
+
+/// One of the ways to reach a host.
+pub(crate) struct Way {
+    pub(crate) host: PublicKey,
+    pub(crate) route: RouteId,
+    pub(crate) capability: Capability,
+    /// By what it was known by before it moved.
+    pub(crate) former: bool,
+}
+
 /// What may be told of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HostSummary {
-    /// Its id on this device, sixteen hex digits: it follows the host's key.
+    /// Its id on this device, sixteen hex digits: it follows the key that the host had when they were paired.
     pub id: String,
     /// Its name on this device.
     pub name: String,
@@ -114,7 +146,7 @@ pub(crate) struct NewHost<'a> {
 }
 
 /// The id of the host with this key.
-pub(crate) fn host_id(host: &PublicKey) -> String {
+fn host_id(host: &PublicKey) -> String {
     hex::emit(hash(&[PROTO, b" host id", host.as_bytes()]).get(..8).unwrap_or_default())
 }
 
@@ -225,9 +257,15 @@ impl Profiles {
         self.hosts.iter().find(|profile| profile.id == id)
     }
 
+    /// The id of the host with this key: one that moved since keeps that of its first.
+    fn id_of(&self, host: &PublicKey) -> String {
+        let known = self.hosts.iter().find(|profile| profile.host_key() == *host);
+        known.map_or_else(|| host_id(host), |known| known.id.clone())
+    }
+
     /// Takes a host in. One that is known already is replaced and keeps its name.
     pub(crate) fn insert(&mut self, new: NewHost<'_>) -> HostSummary {
-        let id = host_id(new.host);
+        let id = self.id_of(new.host);
         let known = self.hosts.iter().position(|profile| profile.id == id).map(|place| self.hosts.remove(place));
         let profile = HostProfile {
             name: known.as_ref().map_or_else(|| self.unique(new.name), |known| known.name.clone()),
@@ -246,6 +284,7 @@ impl Profiles {
             route_id: Hex::new(new.route_id),
             capability: Hex(new.capability),
             previous: None,
+            former: None,
             paired_at: new.paired_at,
             guest: None,
         };
@@ -254,11 +293,54 @@ impl Profiles {
         summary
     }
 
-    /// Stores a fresh capability; the one in use, which the relay took, is kept behind it.
-    pub(crate) fn renew(&mut self, id: &str, used: &Secret<CAPABILITY_LEN>, fresh: &[u8; CAPABILITY_LEN]) {
-        if let Some(profile) = self.by_id_mut(id) {
-            profile.previous = Some(Hex(used.duplicate()));
-            profile.capability = Hex::new(*fresh);
+    /// Stores a fresh capability for a route; the one in use, which the relay took, is kept behind it.
+    pub(crate) fn renew(
+        &mut self,
+        id: &str,
+        route: &RouteId,
+        used: &Secret<CAPABILITY_LEN>,
+        fresh: &[u8; CAPABILITY_LEN],
+    ) {
+        let Some(profile) = self.by_id_mut(id) else { return };
+        let (capability, previous) = match &mut profile.former {
+            _ if profile.route_id.0.expose() == route => (&mut profile.capability, &mut profile.previous),
+            Some(former) if former.route_id.0.expose() == route => (&mut former.capability, &mut former.previous),
+            _ => return,
+        };
+        *previous = Some(Hex(used.duplicate()));
+        *capability = Hex::new(*fresh);
+    }
+
+    /// Stores what a host is known by from now on. What it was known by is kept until it has answered by that. False where
+    /// it is known so already.
+    pub(crate) fn follow(&mut self, id: &str, to: Move) -> bool {
+        let Some(profile) = self.by_id_mut(id) else { return false };
+        let known = |ours: &[u8], theirs: &[u8]| ours == theirs;
+        if known(profile.host_key.0.expose(), to.host_key.0.expose())
+            && known(profile.route_id.0.expose(), to.route_id.0.expose())
+        {
+            profile.capability = to.capability;
+            return false;
+        }
+        let before = Former {
+            host_key: core::mem::replace(&mut profile.host_key, to.host_key),
+            route_id: core::mem::replace(&mut profile.route_id, to.route_id),
+            capability: core::mem::replace(&mut profile.capability, to.capability),
+            previous: profile.previous.take(),
+            until: to.until,
+        };
+        // Where it has never answered by those, it is by the ones before that it speaks.
+        profile.former.get_or_insert(before).until = to.until;
+        true
+    }
+
+    /// The host has answered by what it is known by now: what was before is forgotten.
+    pub(crate) fn settle(&mut self, id: &str, host: &PublicKey, route: &RouteId) {
+        if let Some(profile) = self.by_id_mut(id)
+            && profile.host_key() == *host
+            && profile.route_id.0.expose() == route
+        {
+            profile.former = None;
         }
     }
 
@@ -394,18 +476,29 @@ impl HostProfile {
         &self.token.0
     }
 
-    pub(crate) const fn route(&self) -> RouteId {
-        *self.route_id.0.expose()
+    /// How to reach it, the best way first: by the newest capability, by the one before, and where it has moved and not
+    /// answered since, by what it was known by before.
+    pub(crate) fn ways(&self, now: u64) -> Vec<Way> {
+        let newest = (&self.host_key, &self.route_id, &self.capability, &self.previous, false);
+        let former = self.former.as_ref().filter(|former| now < former.until).map(|former| {
+            let Former { host_key, route_id, capability, previous, .. } = former;
+            (host_key, route_id, capability, previous, true)
+        });
+        let pins = core::iter::once(newest).chain(former);
+        let ways = pins.flat_map(|(host, route, capability, previous, former)| {
+            core::iter::once(capability).chain(previous).map(move |capability| Way {
+                host: PublicKey::from_bytes(*host.0.expose()),
+                route: *route.0.expose(),
+                capability: Capability::from_bytes(capability.0.expose()),
+                former,
+            })
+        });
+        ways.collect()
     }
 
-    /// The capability to show: the newest, or the one before, where there is one.
-    pub(crate) fn capability(&self, previous: bool) -> Capability {
-        let newest = &self.capability;
-        Capability::from_bytes(self.previous.as_ref().filter(|_| previous).unwrap_or(newest).0.expose())
-    }
-
-    pub(crate) const fn has_previous(&self) -> bool {
-        self.previous.is_some()
+    /// Whether it has moved, and not answered since.
+    pub(crate) const fn has_moved(&self) -> bool {
+        self.former.is_some()
     }
 }
 

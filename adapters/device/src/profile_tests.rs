@@ -39,7 +39,7 @@ fn hosts_are_kept_sealed_and_named_once() {
     let profiles = Profiles::read(&data).unwrap();
     let profile = profiles.find("my-nas").unwrap();
     assert_eq!(profile.host_key(), PublicKey::from_bytes([1; 32]));
-    assert_eq!((profile.route(), profile.token().expose()), ([4; 16], &[3; TOKEN_LEN]));
+    assert_eq!((profile.ways(0)[0].route, profile.token().expose()), ([4; 16], &[3; TOKEN_LEN]));
     assert_eq!(profile.summary().relays, ["wss://relay.example.org"]);
     let told = format!("{profiles:?}");
     assert!(told.contains("my-nas") && !told.contains("0303"), "{told}");
@@ -95,18 +95,61 @@ fn renaming_and_forgetting_say_no_clearly() {
 fn a_fresh_capability_keeps_the_one_that_worked_behind_it() {
     let dir = TempDir::new().unwrap();
     let id = add(dir.path(), "nas", 1).id;
-    let shown = |previous| {
-        let profiles = Profiles::read(dir.path()).unwrap();
-        let bytes = profiles.find("nas").unwrap().capability(previous).to_bytes();
-        (bytes.expose()[0], profiles.find("nas").unwrap().has_previous())
-    };
-    assert_eq!((shown(false), shown(true)), ((5, false), (5, false)));
+    let shown = || ways(dir.path(), 0).into_iter().map(|(_, _, capability)| capability).collect::<Vec<_>>();
+    assert_eq!(shown(), [5]);
     for (used, fresh) in [(5, 6), (5, 7), (7, 8)] {
         let used_bytes = Secret::new([used; CAPABILITY_LEN]);
         let mut vault = vault(dir.path()).unwrap();
-        vault.update(|profiles| profiles.renew(&id, &used_bytes, &[fresh; CAPABILITY_LEN])).unwrap();
-        assert_eq!((shown(false), shown(true)), ((fresh, true), (used, true)));
+        vault.update(|profiles| profiles.renew(&id, &[4; 16], &used_bytes, &[fresh; CAPABILITY_LEN])).unwrap();
+        assert_eq!(shown(), [fresh, used]);
     }
+}
+
+/// The ways to the host "nas": the first byte of its key, of the route and of the capability.
+fn ways(data: &Path, now: u64) -> Vec<(u8, u8, u8)> {
+    let profiles = Profiles::read(data).unwrap();
+    let ways = profiles.find("nas").unwrap().ways(now);
+    ways.iter().map(|way| (way.host.as_bytes()[0], way.route[0], way.capability.to_bytes().expose()[0])).collect()
+}
+
+#[test]
+fn a_host_that_moves_is_called_by_its_new_keys_and_the_old_ones_until_it_has_answered() {
+    let dir = TempDir::new().unwrap();
+    let (host, mut vault) = (add(dir.path(), "nas", 1), vault(dir.path()).unwrap());
+    let to = |host: u8, route: u8, capability: u8| Move {
+        host_key: Hex::new([host; 32]),
+        route_id: Hex::new([route; 16]),
+        capability: Hex::new([capability; CAPABILITY_LEN]),
+        until: 100,
+    };
+    let mut follow = |to: Move| vault.update(|profiles| profiles.follow(&host.id, to)).unwrap().0;
+    assert!(!follow(to(1, 4, 6)), "those it has already");
+    assert!(follow(to(11, 14, 15)));
+    assert_eq!(ways(dir.path(), 99), [(11, 14, 15), (1, 4, 6)]);
+    assert_eq!(ways(dir.path(), 100), [(11, 14, 15)]);
+    // Told again, by the old keys; and moved once more before it was ever reached by the new ones.
+    assert!(!follow(to(11, 14, 16)) && follow(to(21, 24, 25)));
+    assert_eq!(ways(dir.path(), 0), [(21, 24, 25), (1, 4, 6)]);
+
+    // A capability belongs to the route of the call that brings it.
+    let mut vault = self::vault(dir.path()).unwrap();
+    let mut change = |change: &mut dyn FnMut(&mut Profiles)| vault.update(change).map(|_| ()).unwrap();
+    let bytes = |byte| Secret::new([byte; CAPABILITY_LEN]);
+    change(&mut |profiles| profiles.renew(&host.id, &[4; 16], &bytes(6), &[7; CAPABILITY_LEN]));
+    assert_eq!(ways(dir.path(), 0), [(21, 24, 25), (1, 4, 7), (1, 4, 6)]);
+    change(&mut |profiles| profiles.renew(&host.id, &[24; 16], &bytes(25), &[26; CAPABILITY_LEN]));
+    change(&mut |profiles| profiles.renew(&host.id, &[9; 16], &bytes(1), &[1; CAPABILITY_LEN]));
+    assert_eq!(ways(dir.path(), 0), [(21, 24, 26), (21, 24, 25), (1, 4, 7), (1, 4, 6)]);
+
+    // An answer by the old keys settles nothing.
+    change(&mut |profiles| profiles.settle(&host.id, &PublicKey::from_bytes([1; 32]), &[4; 16]));
+    assert_eq!(ways(dir.path(), 0).len(), 4);
+    change(&mut |profiles| profiles.settle(&host.id, &PublicKey::from_bytes([21; 32]), &[24; 16]));
+    assert_eq!(ways(dir.path(), 0), [(21, 24, 26), (21, 24, 25)]);
+
+    // It is the same host, also where it is paired anew.
+    assert_eq!(add(dir.path(), "other", 21), HostSummary { relays: host.relays.clone(), ..host });
+    assert_eq!(names(dir.path()), ["nas"]);
 }
 
 #[test]
@@ -148,6 +191,9 @@ fn a_profile_from_before_relays_were_named_is_read() {
     add(dir.path(), "nas", 1);
     let mut text = serde_json::to_value(Profiles::read(dir.path()).unwrap()).unwrap();
     assert!(text["hosts"][0].as_object_mut().unwrap().remove("relays").is_some());
+    for later in ["devices", "former"] {
+        assert!(text["hosts"][0].as_object_mut().unwrap().remove(later).is_some());
+    }
     let old: Profiles = serde_json::from_value(text).unwrap();
     assert_eq!(old.hosts[0].summary().relays, ["wss://relay.example.org"]);
 }
@@ -183,7 +229,7 @@ fn what_is_passed_on_reaches_the_same_host_and_ends_first() {
         let seed = GuestSeed::of(&root);
         assert_eq!(profile.identity().public(), seed.identity().public());
         assert!(profile.psk(Suite::Hybrid).same(&seed.psk(Suite::Hybrid)));
-        assert_eq!((profile.host_key(), profile.route()), (PublicKey::from_bytes([1; 32]), [4; 16]));
+        assert_eq!((profile.host_key(), profile.ways(0)[0].route), (PublicKey::from_bytes([1; 32]), [4; 16]));
         assert_eq!(profile.summary().guest_until, Some(now + 1000));
         let passed_on = profile.pass_on(caveat, now + 5000);
         if depth == MAX_CAVEATS {

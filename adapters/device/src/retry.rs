@@ -30,6 +30,9 @@ pub(crate) enum Cause {
     /// The network changed or this machine slept, and the call did not survive it.
     #[error("the connection did not survive a change of this machine's network, or its sleep")]
     Moved,
+    /// The host told of other keys, by which it is called next.
+    #[error("the host has other keys, and is called by these")]
+    Followed,
     /// Another relay led to the host sooner.
     #[error("another relay was faster")]
     Outrun,
@@ -60,7 +63,7 @@ pub(crate) fn judge(cause: &Cause, lasted: Duration, other_capability: bool) -> 
         Cause::Profile(_) | Cause::Dial(DialError::TlsSetup(_)) => Verdict::Refused(SLOW),
         Cause::Dial(DialError::Full { .. }) => Verdict::Again(Duration::ZERO),
         Cause::Dial(_) => Verdict::AskedFor,
-        Cause::Moved | Cause::Outrun => Verdict::Soon,
+        Cause::Moved | Cause::Followed | Cause::Outrun => Verdict::Soon,
         Cause::Ended(ended) => judge_end(ended, lasted, other_capability),
     }
 }
@@ -90,6 +93,18 @@ pub(crate) const fn is_expiry(cause: &Cause) -> bool {
     matches!(cause, Cause::Profile(DeviceError::GuestExpired) | Cause::Ended(Ended::Closed { code: code::EXPIRED, .. }))
 }
 
+/// Whether the answer leaves room for other keys of the host to be the right ones.
+pub(crate) const fn blames_keys(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Ended(
+            Ended::Hop(Code::Denied | Code::NotReachable | Code::Refused)
+                | Ended::Handshake(_)
+                | Ended::Failure(Failure::Rejected, _)
+        )
+    )
+}
+
 /// What to tell people.
 pub(crate) fn phrase(cause: &Cause) -> String {
     match cause {
@@ -97,7 +112,7 @@ pub(crate) fn phrase(cause: &Cause) -> String {
             has not called for too long; pair again with a new link"
             .into(),
         Cause::Ended(Ended::Failure(Failure::Rejected, _)) => "the host does not accept this device: it may have been \
-            revoked; pair again with a new link"
+            revoked, or away for too long while the host changed its keys; pair again with a new link"
             .into(),
         Cause::Ended(Ended::Handshake(error)) => format!(
             "WRONG HOST KEY: who answers is not the host that this device was paired with ({error}). If the host was \

@@ -73,6 +73,8 @@ pub(crate) struct Shared {
     /// Somebody asks for the host while the task waits.
     pub(crate) asked_for: Notify,
     pub(crate) stop: Notify,
+    /// Changes when the host is to be called by other keys.
+    pub(crate) moves: watch::Sender<u64>,
     /// Who wants to hear what the host tells.
     pub(crate) news: broadcast::Sender<News>,
 }
@@ -184,7 +186,14 @@ impl Tunnel {
             relay: host.relay.clone(),
             expired: false,
         });
-        let shared = Arc::new(Shared { view, host, asked_for: Notify::new(), stop: Notify::new(), news });
+        let shared = Arc::new(Shared {
+            view,
+            host,
+            asked_for: Notify::new(),
+            stop: Notify::new(),
+            moves: watch::Sender::new(0),
+            news,
+        });
         tokio::spawn(Keeper::new(shared.clone(), data, tls, keep).keep());
         Self(Arc::new(Held(shared)))
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::dialog::{PairEvent, PairOptions};
 use crate::grant::{Grant, GrantError, describe};
+use crate::rotation::{Progress, Rotation};
 use crate::settings::NewToken;
 use crate::{HostHandle, registry};
 
@@ -25,6 +26,7 @@ pub(crate) async fn answer(host: HostHandle, request: Request) {
             Ok(grant) => settle(&mut replies, host.set_grant(&text(&value, "id"), grant).await).await,
             Err(error) => replies.refuse("grant", &error.to_string()).await,
         },
+        Some("rotate") => rotate(&host, &value, &mut replies).await,
         Some("token") => token(&host, &value, &mut replies).await,
         Some(word @ ("enable" | "disable")) => settle(&mut replies, host.set_enabled(word == "enable").await).await,
         _ => replies.refuse("unknown", "the running host does not know this request; is it an older version?").await,
@@ -45,6 +47,21 @@ async fn settle(replies: &mut Replies, result: Result<(), registry::DeviceError>
             replies.refuse(code, &error.to_string()).await
         }
     }
+}
+
+async fn rotate(host: &HostHandle, value: &Value, replies: &mut Replies) -> Result<(), ControlError> {
+    let is = |name: &str| value.get(name).and_then(Value::as_bool) == Some(true);
+    let what = Rotation { identity: is("identity"), route: is("route"), now: is("now") };
+    match host.rotate(what).await {
+        Ok(progress) => replies.send(&progress_json(&progress)).await,
+        Err(error) => replies.refuse("rotation", &error.to_string()).await,
+    }
+}
+
+/// How far a rotation is, as `host rotate` shows it.
+#[must_use]
+pub fn progress_json(progress: &Progress) -> Value {
+    json!({ "ok": true, "until": progress.until.map(rfc3339), "waiting": progress.waiting })
 }
 
 async fn token(host: &HostHandle, value: &Value, replies: &mut Replies) -> Result<(), ControlError> {
@@ -128,7 +145,7 @@ fn text(value: &Value, name: &str) -> String {
 /// A device as `host devices list` shows it; `channels` counts its live sessions, `guests` those of
 /// its guests among them.
 #[must_use]
-pub fn device_json(device: &registry::Device, channels: usize, guests: usize) -> Value {
+pub fn device_json(state: &registry::State, device: &registry::Device, channels: usize, guests: usize) -> Value {
     json!({
         "id": device.id,
         "name": device.name,
@@ -140,5 +157,6 @@ pub fn device_json(device: &registry::Device, channels: usize, guests: usize) ->
         "guests": guests,
         "grant": device.grant(),
         "granted": describe(device.grant()),
+        "followed": state.has_followed(device),
     })
 }

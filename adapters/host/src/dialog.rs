@@ -108,6 +108,7 @@ impl PairDialog {
         let life = options.life.min(TICKET_LIFE);
         let now = TokioClock.now();
         let relays = shared.relays();
+        let keys = shared.keys();
         let mut inner = shared.lock();
         // A relay that is connected now, else the first: it may be back before the link expires.
         let place = (0..relays.len()).find(|relay| inner.is_reachable_at(*relay)).unwrap_or(0);
@@ -118,7 +119,7 @@ impl PairDialog {
             shared.suite,
             flags,
             expiry,
-            shared.identity.public(),
+            keys.identity.public(),
             relay.authority(),
             &mut crate::random(),
         )?;
@@ -194,6 +195,8 @@ pub(crate) struct Candidate {
     pub(crate) ticket: TicketId,
     pub(crate) key: PublicKey,
     pub(crate) suite: Suite,
+    /// How often the host's keys had been rotated when it knocked.
+    pub(crate) rotations: u64,
 }
 
 /// Takes a device in, or not: asks where the ticket says so, then exactly one device wins the
@@ -241,6 +244,7 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
     );
     let (text_id, platform) = (device.id.clone(), device.platform.clone());
     device.grant = grant;
+    device.followed = candidate.rotations;
     let stored = tokio::task::spawn_blocking({
         let shared = shared.clone();
         move || {
@@ -289,11 +293,12 @@ pub(crate) async fn take_in(shared: Arc<Shared>, candidate: Candidate, request: 
             return session.close(code::INTERNAL);
         }
     };
+    let route = shared.keys().route.clone();
     let (capability, host_name) = {
         let mut inner = shared.lock();
-        (shared.mint(&mut inner, &text_id), inner.state.name.clone())
+        (Shared::mint(&mut inner, &text_id, &route), inner.state.name.clone())
     };
-    session.welcome(Welcome { device_id: id, token, route_id: shared.route_id, capability, host_name });
+    session.welcome(Welcome { device_id: id, token, route_id: route.id, capability, host_name });
     let asked = confirms.then(|| request.check.to_string());
     let fields = json!({ "device": text_id, "name": name, "platform": platform, "check": asked, "grant": granted });
     shared.trail.note("paired", fields);

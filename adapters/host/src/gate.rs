@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use homing_core::Instant;
 use homing_core::channel::code;
-use homing_core::handshake::{
-    self, ChannelId, ConnectKnock, Door, Exports, GuestChain, GuestSeed, Knock, PairKnock, Suite, hear,
-};
+use homing_core::handshake::{self, ChannelId, ConnectKnock, Exports, GuestChain, GuestSeed, Knock, PairKnock, Suite};
 use homing_core::hop::Capability;
 use homing_core::mux::reset;
 use homing_core::pairing::{TicketId, TicketState};
@@ -23,6 +21,7 @@ use tokio::io::AsyncReadExt;
 use crate::dialog::{Candidate, take_in};
 use crate::grant::guest::Guest;
 use crate::grant::lease::{Lease, Leased};
+use crate::keys::Route;
 use crate::news;
 use crate::registry::Device;
 use crate::service::{self, Caller, Service};
@@ -35,10 +34,13 @@ const NAMING_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct LinkGate {
     pub(crate) shared: Arc<Shared>,
     pub(crate) relay: usize,
+    pub(crate) route: Arc<Route>,
     /// The relay's name.
     pub(crate) name: String,
     /// The ticket that the last first message was opened with.
     pub(crate) heard: Option<TicketId>,
+    /// Whether that was made with the host's keys of now.
+    pub(crate) current: bool,
 }
 
 /// The device at the other end of a channel.
@@ -48,6 +50,8 @@ pub(crate) enum Visitor {
         device: String,
         guest: Option<Arc<Guest>>,
         live: Option<u64>,
+        /// Whether it came by the host's keys of now.
+        current: bool,
     },
     /// A guest of this device, before that.
     Stranger {
@@ -62,8 +66,11 @@ impl Gate for LinkGate {
     fn registered(&mut self, link: Registrar) {
         let now = TokioClock.now();
         let mut inner = self.shared.lock();
-        for (rv_hash, ttl) in inner.office.slots(now) {
-            link.set_pair_slot(rv_hash, ttl);
+        // A relay gives a slot to one route only.
+        if self.relay < inner.former {
+            for (rv_hash, ttl) in inner.office.slots(now) {
+                link.set_pair_slot(rv_hash, ttl);
+            }
         }
         // Relays forget them with the link.
         for (capability, until) in inner.state.denied() {
@@ -77,20 +84,19 @@ impl Gate for LinkGate {
         }
         drop(inner);
         self.shared.arrivals.notify_waiters();
+        self.shared.news.send_replace(());
         self.shared.trail.note("relay reached", json!({ "relay": self.name }));
         tracing::info!(relay = self.name, "reachable through relay");
     }
 
     fn hear(&mut self, now: Instant, channel: &ChannelId, hello: &mut [u8]) -> Result<Knock, handshake::Error> {
-        let door = Door {
-            identity: &self.shared.identity,
-            mac1_key: &self.shared.mac1_key,
-            route: &self.shared.route_id,
-            weakest: Suite::Classic, // each device's record says what it must not fall below
-        };
+        let keys = self.shared.keys();
         let mut inner = self.shared.lock();
-        let knock = hear(door, inner.office.live(now), channel, hello)
+        let heard = keys
+            .hear(&self.route.id, inner.office.live(now), channel, hello)
             .inspect_err(|error| self.shared.trail.refuse("handshake", json!({ "error": error.to_string() })))?;
+        let (knock, current) = heard;
+        self.current = current;
         if let Knock::Pair(knock) = &knock {
             self.heard = inner.office.id_at(knock.ticket());
         }
@@ -112,7 +118,7 @@ impl Gate for LinkGate {
         };
         let known =
             Known { psk: Exports::psk(&device.root.0, knock.suite()), token_hash: device.token_hash(), guest: None };
-        Some((known, Visitor::Known { device: device.id.clone(), guest: None, live: None }))
+        Some((known, Visitor::Known { device: device.id.clone(), guest: None, live: None, current: self.current }))
     }
 
     fn introduced(&mut self, visitor: &mut Visitor, caveats: Caveats<'_>) -> Result<(), u16> {
@@ -129,7 +135,9 @@ impl Gate for LinkGate {
             refuse(&unfit.to_string());
             unfit.code()
         })?;
-        *visitor = Visitor::Known { device: core::mem::take(device), guest: Some(Arc::new(guest)), live: None };
+        let (device, guest) = (core::mem::take(device), Some(Arc::new(guest)));
+        // Guests do not follow: whoever let them in gives them another link.
+        *visitor = Visitor::Known { device, guest, live: None, current: false };
         Ok(())
     }
 
@@ -145,35 +153,42 @@ impl Gate for LinkGate {
         if !again && taken().is_some() {
             return None;
         }
-        Some(Visitor::Pairing(Candidate { ticket, key: *knock.peer(), suite: self.shared.suite }))
+        Some(Visitor::Pairing(Candidate {
+            ticket,
+            key: *knock.peer(),
+            suite: self.shared.suite,
+            rotations: inner.state.rotations,
+        }))
     }
 
     fn established(&mut self, visitor: &mut Visitor, session: Session) -> Result<Option<Capability>, u16> {
         let mut inner = self.shared.lock();
-        let (id, guest, paired_now) = match visitor {
-            Visitor::Known { device, guest, .. } => (device.clone(), guest.clone(), false),
+        let (id, guest, paired_now, current) = match visitor {
+            Visitor::Known { device, guest, current, .. } => (device.clone(), guest.clone(), false, *current),
             Visitor::Stranger { .. } => return Err(code::DENIED),
             Visitor::Pairing(candidate) => {
                 let device = inner.state.by_key(&candidate.key).ok_or(code::REVOKED)?;
-                (device.id.clone(), None, true)
+                (device.id.clone(), None, true, false)
             }
         };
         // Revoked between the handshake and now: the record is gone.
+        let rotations = inner.state.rotations;
         let device = inner.device(&id).ok_or(code::REVOKED)?;
         let confirm = guest.is_none() && {
             device.last_seen = Some(unix_now());
             !core::mem::replace(&mut device.confirmed, true)
         };
+        let follows = current && core::mem::replace(&mut device.followed, rotations) != rotations;
         let who = who(&id, guest.as_deref());
         let live = inner
             .admit(&id, guest.clone(), session, self.shared.max_sessions)
             .inspect_err(|_| self.shared.trail.refuse("too many sessions", who.clone()))?;
         let capability = match &guest {
-            Some(guest) => Some(self.shared.mint_for_guest(&inner, guest)),
-            None => (!paired_now).then(|| self.shared.mint(&mut inner, &id)),
+            Some(guest) => Some(Shared::mint_for_guest(guest, &self.route)),
+            None => (!paired_now).then(|| Shared::mint(&mut inner, &id, &self.route)),
         };
         drop(inner);
-        self.store(confirm);
+        self.store(confirm || follows);
         self.shared.trail.note("connected", who);
         if let Some(guest) = &guest {
             self.shared.running.watch_guest();
@@ -181,7 +196,12 @@ impl Gate for LinkGate {
         } else {
             tracing::info!(device = id, "device connected");
         }
-        *visitor = Visitor::Known { device: id, guest, live: Some(live) };
+        if follows {
+            self.shared.trail.note("followed", json!({ "device": id }));
+            tracing::info!(device = id, "device followed the rotation");
+            self.shared.news.send_replace(());
+        }
+        *visitor = Visitor::Known { device: id, guest, live: Some(live), current };
         Ok(capability)
     }
 
@@ -205,7 +225,7 @@ impl Gate for LinkGate {
     }
 
     fn ended(&mut self, visitor: Visitor) {
-        if let Visitor::Known { device, guest, live: Some(live) } = visitor {
+        if let Visitor::Known { device, guest, live: Some(live), .. } = visitor {
             let mut inner = self.shared.lock();
             inner.live.remove(&live);
             if guest.is_none()
@@ -221,7 +241,7 @@ impl Gate for LinkGate {
 }
 
 impl LinkGate {
-    /// Stores what a connection changed: at once where the pairing is confirmed by it.
+    /// Stores what a connection changed: at once where the pairing is confirmed by it, or a rotation followed.
     fn store(&self, confirm: bool) {
         if !confirm {
             return; // last seen and capability ids go with the next change or the end
@@ -229,7 +249,7 @@ impl LinkGate {
         let shared = self.shared.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = shared.persist(|_| ()) {
-                tracing::error!(%error, "cannot store that the device confirmed its pairing");
+                tracing::error!(%error, "cannot store that the device confirmed its pairing, or follows a rotation");
             }
         });
     }

@@ -1,7 +1,7 @@
 //! Decisions that hang on a moment between two calls.
 
 use homing_core::crypto::Identity;
-use homing_core::handshake::{HELLO_MAX, Kind, start};
+use homing_core::handshake::{HELLO_MAX, Kind, Suite, start};
 use homing_core::pairing::{Flags, TICKET_LIFE, Ticket};
 use homing_core::wire::Params;
 
@@ -23,21 +23,34 @@ fn a_knock_under_a_cancelled_ticket_does_not_count_for_the_next() {
     let now = TokioClock.now();
     let issue = || {
         let flags = Flags { confirm: false, in_band: false, plain: false };
-        let ticket =
-            Ticket::issue(Suite::Classic, flags, u32::MAX, shared.identity.public(), "relay", &mut crate::random());
+        let ticket = Ticket::issue(
+            Suite::Classic,
+            flags,
+            u32::MAX,
+            shared.keys().identity.public(),
+            "relay",
+            &mut crate::random(),
+        );
         let ticket = ticket.unwrap();
         (shared.lock().office.issue(&ticket, now, TICKET_LIFE).unwrap(), ticket)
     };
     let (first, ticket) = issue();
     let (second, _) = issue();
-    let mut gate = LinkGate { shared: shared.clone(), relay: 0, name: "relay".into(), heard: None };
+    let mut gate = LinkGate {
+        shared: shared.clone(),
+        relay: 0,
+        route: shared.keys().route.clone(),
+        name: "relay".into(),
+        heard: None,
+        current: false,
+    };
     let mut knock = || {
         let (channel, mut hello) = ([1; 16], [0; HELLO_MAX]);
         let kind = Kind::Pair { ticket: &ticket.secrets().handshake };
-        let (device, host) = (Identity::generate(&mut crate::random()), shared.identity.public());
+        let (device, host) = (Identity::generate(&mut crate::random()), *shared.keys().identity.public());
         let own = Params::default();
         let (len, _) =
-            start(Suite::Classic, kind, &channel, &device, host, own, &mut crate::random(), &mut hello).unwrap();
+            start(Suite::Classic, kind, &channel, &device, &host, own, &mut crate::random(), &mut hello).unwrap();
         match gate.hear(now, &channel, &mut hello[..len]) {
             Ok(Knock::Pair(knock)) => knock,
             other => panic!("{other:?}"),

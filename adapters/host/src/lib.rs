@@ -7,10 +7,12 @@ mod control;
 mod dialog;
 mod gate;
 pub mod grant;
+mod keys;
 mod links;
 mod news;
 pub mod registry;
 mod roster;
+pub mod rotation;
 pub mod service;
 pub mod settings;
 mod shared;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use homing_core::channel::code;
+use homing_local::clock::rfc3339;
 use homing_local::control::{ControlError, Listener, Role};
 use homing_local::role_lock::RoleLockError;
 use homing_local::{RoleLock, StoreError};
@@ -33,13 +36,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 
-pub use control::{device_json, token_json};
+pub use control::{device_json, progress_json, token_json};
 pub use dialog::{PairDialog, PairError, PairEvent, PairOptions};
 pub use shared::{HostConfig, KEEP, LINGER, MAX_SESSIONS, MAX_SESSIONS_OF_GUESTS, MAX_SESSIONS_PER_DEVICE};
 
 use audit::{AuditError, AuditFiles, Trail};
 use grant::Grant;
 use registry::DeviceError;
+use rotation::{Progress, Rotation};
 use service::{ExposeError, Exposed, Service, Services};
 use settings::{NewToken, Scope};
 use shared::Shared;
@@ -158,6 +162,8 @@ impl Host {
         let mut grants = pin!(grant::running::expire(shared.clone()));
         let mut settings = pin!(settings::run(self.settings, self.handle.clone()));
         let mut relays = shared.watch_relays();
+        let mut rotation = pin!(rotation::watch(shared.clone()));
+        let mut keys = shared.watch_keys();
         let services: Vec<_> = shared.services().iter().map(|service| service.name().to_owned()).collect();
         shared.trail.note("started", json!({ "relays": shared.relay_names(), "services": services }));
         let handle = self.handle.clone();
@@ -165,6 +171,7 @@ impl Host {
         let mut shutdown = pin!(shutdown);
         let mut links = loop {
             relays.mark_unchanged();
+            keys.mark_unchanged();
             let mut links = links::begin(&shared);
             tokio::select! {
                 never = links::expire(&shared) => match never {},
@@ -172,7 +179,8 @@ impl Host {
                 never = &mut grants => match never {},
                 never = &mut settings => match never {},
                 () = &mut shutdown => break links,
-                _ = relays.changed() => {
+                never = &mut rotation => match never {},
+                _ = async { tokio::select! { _ = relays.changed() => {}, _ = keys.changed() => {} } } => {
                     links::say_goodbye(&shared).await;
                     links.shutdown().await;
                 }
@@ -232,7 +240,8 @@ impl HostHandle {
         let of = |id: &str, guests: bool| {
             inner.live.values().filter(|live| live.device == id && (live.guest.is_some() || !guests)).count()
         };
-        let shown = |device: &registry::Device| device_json(device, of(&device.id, false), of(&device.id, true));
+        let shown =
+            |device: &registry::Device| device_json(&inner.state, device, of(&device.id, false), of(&device.id, true));
         inner.state.devices.iter().map(shown).collect()
     }
 
@@ -317,6 +326,15 @@ impl HostHandle {
         self.shared.reload(exposed, relays)
     }
 
+    /// Gives the host other keys, or ends the overlap of a rotation before. Devices follow without pairing anew, unless
+    /// they are not to; pairing links that are open are cancelled.
+    ///
+    /// # Errors
+    /// [`DeviceError::Rotating`], [`DeviceError::Store`].
+    pub async fn rotate(&self, what: Rotation) -> Result<Progress, DeviceError> {
+        self.blocking(move |shared| rotation::rotate(shared, what)).await
+    }
+
     /// Where its settings are served.
     #[must_use]
     pub fn settings_address(&self) -> Option<SocketAddr> {
@@ -364,7 +382,7 @@ impl HostHandle {
     #[must_use]
     pub fn status(&self) -> Value {
         let inner = self.shared.lock();
-        json!({
+        let mut status = json!({
             "role": "host",
             "pid": std::process::id(),
             "name": inner.state.name,
@@ -376,7 +394,12 @@ impl HostHandle {
             "on_demand": self.shared.on_demand,
             "settings": self.settings_address().map(|address| format!("http://{address}/")),
             "links": links::report(&inner),
-        })
+        });
+        if let (Some(rotation), Some(status)) = (inner.state.rotation(), status.as_object_mut()) {
+            status.insert("rotation_until".into(), rotation.until.map(rfc3339).into());
+            status.insert("not_followed".into(), rotation.waiting.into());
+        }
+        status
     }
 
     /// Whether a relay has confirmed that devices can reach the host.

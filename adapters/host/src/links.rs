@@ -49,10 +49,12 @@ pub(crate) struct LinkStatus {
     last_error: Option<String>,
     retry_at: Option<Instant>,
     proved: bool,
+    /// Of the route before the last rotation.
+    former: bool,
 }
 
 impl LinkStatus {
-    pub(crate) fn new(relay: &RelayUrl) -> Self {
+    pub(crate) fn new(relay: &RelayUrl, former: bool) -> Self {
         Self {
             relay: relay.to_string(),
             state: "connecting",
@@ -60,6 +62,7 @@ impl LinkStatus {
             last_error: None,
             retry_at: None,
             proved: false,
+            former,
         }
     }
 
@@ -76,6 +79,7 @@ impl LinkStatus {
         json!({
             "relay": self.relay,
             "state": self.state,
+            "former_route": self.former,
             "since": self.since,
             "last_round_trip_ms": round_trip.map(|trip| trip.as_secs_f64() * 1000.0),
             "last_round_trip_at": registrar.and_then(Registrar::round_trip_at),
@@ -106,16 +110,22 @@ pub(crate) struct Waiter {
 /// Links to all relays, until they are others.
 pub(crate) fn begin(shared: &Arc<Shared>) -> JoinSet<()> {
     let relays = shared.relays();
+    // As long as devices may know no other one, the route before the last rotation leads here, too.
+    let former = shared.keys().former_route().is_some();
+    let rounds = [false, true].into_iter().take(if former { 2 } else { 1 });
+    let ways: Vec<_> = rounds.flat_map(|former| relays.iter().map(move |relay| (relay, former))).collect();
     {
         let mut inner = shared.lock();
-        inner.links = relays.iter().map(LinkStatus::new).collect();
-        inner.registrars = relays.iter().map(|_| None).collect();
-        let waiter = |relay| Waiter { status: LinkStatus::new(relay), registered: false, denials: None };
+        inner.links = ways.iter().map(|(relay, former)| LinkStatus::new(relay, *former)).collect();
+        inner.registrars = ways.iter().map(|_| None).collect();
+        inner.former = relays.len();
+        let waiter = |relay| Waiter { status: LinkStatus::new(relay, false), registered: false, denials: None };
         inner.waiters = relays.iter().filter(|_| shared.on_demand).map(waiter).collect();
     }
     let mut links = JoinSet::new();
-    for (place, relay) in relays.iter().enumerate() {
-        if !shared.on_demand {
+    for (place, (relay, former)) in ways.into_iter().enumerate() {
+        // The route before the last rotation is no longer waited on: it is about to end.
+        if former || !shared.on_demand {
             links.spawn(keep(shared.clone(), place, relay.clone(), Way::Link, shared.enabled.subscribe()));
             continue;
         }
@@ -337,20 +347,21 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surrounding
         Err(error) => return Lost::before_it_began(error),
     };
     let from = socket.get_ref().get_ref().local_address();
-    let (current, previous) = {
-        let inner = shared.lock();
-        (inner.state.capability_key.0.duplicate(), inner.state.previous_capability_key.0.duplicate())
-    };
+    let keys = shared.keys();
+    let is_former = relay >= shared.lock().former;
+    // Where the former one is gone, these links are about to end.
+    let route = keys.former_route().filter(|_| is_former).unwrap_or(&keys.route).clone();
     let registration = Registration {
         relay: url.authority().into(),
-        route: Identity::duplicate(&shared.route),
-        capability_key: current,
-        previous_capability_key: previous,
+        route: Identity::duplicate(&route.key),
+        capability_key: route.capability_key.duplicate(),
+        previous_capability_key: route.previous_capability_key.duplicate(),
         operator_key: shared.relay_key.clone(),
         config: Config::default(),
         sessions: shared.sessions.clone(),
     };
-    let mut gate = LinkGate { shared: shared.clone(), relay, name: url.authority().into(), heard: None };
+    let name = url.authority().into();
+    let mut gate = LinkGate { shared: shared.clone(), relay, route, name, heard: None, current: false };
     let began = TokioClock.now();
     let ended: Ended = tokio::select! {
         ended = serve(socket, &TokioClock, registration, &mut gate) => ended,

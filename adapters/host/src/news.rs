@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::io;
 
 use homing_local::device_log::{Log, Point};
+use homing_local::hex;
 use homing_tokio::TunnelStream;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::gate::offer;
 use crate::grant::guest::Guest;
-use crate::shared::Shared;
+use crate::shared::{Inner, Shared};
 
 /// How long a device may take to begin with a question, before it gets the list.
 const BEGIN_TIME: Duration = Duration::from_secs(1);
@@ -103,7 +104,7 @@ async fn follow(
     mut devices: Option<Point>,
 ) -> io::Result<()> {
     let mut changes = shared.news.subscribe();
-    let mut greeted = false;
+    let (mut greeted, mut moved) = (false, 0);
     loop {
         changes.mark_unchanged();
         loop {
@@ -112,7 +113,8 @@ async fn follow(
                 if inner.device(device).is_none() {
                     return Ok(());
                 }
-                devices.as_mut().and_then(|at| batch(&inner.state.log, at, !greeted))
+                let log = devices.as_mut().and_then(|at| batch(&inner.state.log, at, !greeted));
+                log.or_else(|| whither(shared, &mut inner, device, &mut moved))
             };
             let Some(line) = line else { break };
             greeted = true;
@@ -124,6 +126,26 @@ async fn follow(
             read = stream.read(&mut ended) => if read? == 0 { return stream.shutdown().await },
         }
     }
+}
+
+/// Where a device finds the host from now on, if it does not know; `told` is the last rotation that it was told of.
+fn whither(shared: &Shared, inner: &mut Inner, device: &str, told: &mut u64) -> Option<String> {
+    let (rotations, until) = (inner.state.rotations, inner.state.rotation()?.until?);
+    let knows = inner.device(device).is_none_or(|device| device.followed == rotations);
+    // It goes there at once, so there should be somebody.
+    if knows || *told == rotations || !(0..inner.former).any(|relay| inner.is_reachable_at(relay)) {
+        return None;
+    }
+    *told = rotations;
+    let keys = shared.keys();
+    let capability = Shared::mint(inner, device, &keys.route).to_bytes();
+    let said = json!({ "move": {
+        "host_key": hex::emit(keys.identity.public().as_bytes()),
+        "route_id": hex::emit(&keys.route.id),
+        "capability": hex::emit(capability.expose()),
+        "until": until,
+    } });
+    Some(format!("{said}\n"))
 }
 
 /// The next line about devices for a reader who is at `at`; none where there is nothing to say and nothing has to be.

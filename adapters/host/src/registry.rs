@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::audit::{AuditError, AuditFiles, Writer};
 use crate::grant::{self, Grant};
 use crate::roster;
+use crate::rotation::{Former, Progress, Rotation};
 use crate::service::Signer;
 use crate::settings::token::{self, ApiToken};
 use crate::settings::{NewToken, Scope};
@@ -53,6 +54,12 @@ pub struct State {
     /// Tokens of the settings API.
     #[serde(default)]
     pub(crate) tokens: Vec<ApiToken>,
+    /// How often its keys were rotated.
+    #[serde(default)]
+    pub(crate) rotations: u64,
+    /// The keys before the last time.
+    #[serde(default)]
+    pub(crate) former: Option<Former>,
     /// What happened to its devices.
     #[serde(default)]
     pub(crate) log: Log,
@@ -97,6 +104,9 @@ pub struct Device {
     /// What it may reach; none for everything.
     #[serde(default)]
     pub(crate) grant: Option<Grant>,
+    /// The rotation that it followed last: it came by the keys of that.
+    #[serde(default)]
+    pub(crate) followed: u64,
 }
 
 impl core::fmt::Debug for Device {
@@ -140,6 +150,7 @@ impl Device {
             confirmed: false,
             capabilities: Vec::new(),
             grant: None,
+            followed: 0,
         }
     }
 
@@ -184,7 +195,7 @@ fn guest_key_of(root: &Secret<32>) -> Hex<32> {
 }
 
 impl State {
-    fn fresh(name: &str) -> Self {
+    pub(crate) fn fresh(name: &str) -> Self {
         let mut rng = crate::random();
         Self {
             version: 1,
@@ -198,6 +209,8 @@ impl State {
             assertion_key: Some(Hex(Secret::random(&mut rng))),
             relays: Vec::new(),
             tokens: Vec::new(),
+            rotations: 0,
+            former: None,
             log: Log::default(),
             denied: Vec::new(),
             devices: Vec::new(),
@@ -306,9 +319,15 @@ impl State {
             if let Some(known) = noticed.devices.iter().find(|known| known.id == device.id) {
                 device.last_seen = device.last_seen.max(known.last_seen);
                 device.confirmed |= known.confirmed;
+                device.followed = device.followed.max(known.followed);
                 device.capabilities.clone_from(&known.capabilities);
             }
         }
+    }
+
+    /// Whether a device knows the host by its keys of now.
+    pub(crate) const fn has_followed(&self, device: &Device) -> bool {
+        device.followed == self.rotations
     }
 
     /// Lets `change` work, and notes in the log what it did to devices. Every change of what is on disk goes through here.
@@ -354,6 +373,17 @@ pub enum DeviceError {
     /// The audit trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// Devices still follow the last rotation.
+    #[error(
+        "devices follow the last rotation until {until}, and {waiting} of them have not yet; `homing host devices list` \
+         shows which, `homing host rotate --now` shuts them out"
+    )]
+    Rotating {
+        /// When that ends.
+        until: String,
+        /// How many have not.
+        waiting: usize,
+    },
     /// There is no state file.
     #[error("there is no host in this data directory; start one with `homing host start`")]
     NoHost,
@@ -469,6 +499,14 @@ pub fn set_enabled(data: &Path, enabled: bool) -> Result<(), DeviceError> {
         state.enabled = enabled;
         Ok(((), json!({})))
     })
+}
+
+/// Gives a host that is not running other keys, or ends the overlap of a rotation before.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn rotate(data: &Path, what: Rotation) -> Result<Progress, DeviceError> {
+    change(data, "rotated", |state| state.rotate(what, unix_now()))
 }
 
 /// Makes a token for the settings API of a host that is not running; `life` is in seconds.

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use homing_core::channel::code;
-use homing_core::crypto::{Identity, Secret};
-use homing_core::handshake::{RouteId, Suite, host_mac1_key};
-use homing_core::hop::{self, Capability};
+use homing_core::crypto::Secret;
+use homing_core::handshake::Suite;
+use homing_core::hop::Capability;
 use homing_core::pairing::{Office, TicketId, TicketState};
 use homing_driver::host::{Registrar, Session, Sessions};
 use homing_local::clock::unix_now;
@@ -26,6 +26,7 @@ use crate::dialog::PairEvent;
 use crate::grant::Grant;
 use crate::grant::guest::Guest;
 use crate::grant::running::Running;
+use crate::keys::{Keys, Route};
 use crate::links::{LinkStatus, Waiter};
 use crate::registry::{self, Device, DeviceError, State};
 use crate::service::{ExposeError, Exposed, Service, Services};
@@ -117,10 +118,7 @@ pub(crate) struct Shared {
     services: RwLock<Arc<Services>>,
     /// Services of the program's own, which no configuration takes away.
     own: Vec<Arc<Service>>,
-    pub(crate) identity: Identity,
-    pub(crate) mac1_key: Secret<32>,
-    pub(crate) route: Identity,
-    pub(crate) route_id: RouteId,
+    keys: watch::Sender<Arc<Keys>>,
     pub(crate) enabled: watch::Sender<bool>,
     pub(crate) sessions: Arc<Sessions>,
     /// Rung when a relay has confirmed the route.
@@ -135,8 +133,8 @@ pub(crate) struct Shared {
     pub(crate) trail: Trail,
     /// What devices are doing right now.
     pub(crate) running: Running,
-    /// Changes where devices have something to hear: the number of the log's last entry.
-    pub(crate) news: watch::Sender<u64>,
+    /// Rung where devices may have something to hear.
+    pub(crate) news: watch::Sender<()>,
     /// Pairings are taken in one after the other.
     pub(crate) pairing: tokio::sync::Mutex<()>,
     vault: Mutex<Vault<State>>,
@@ -162,6 +160,8 @@ pub(crate) struct Inner {
     pub(crate) registrars: Vec<Option<Registrar>>,
     /// Of a host on demand.
     pub(crate) waiters: Vec<Waiter>,
+    /// Where in those the links of the route before the last rotation begin.
+    pub(crate) former: usize,
     counter: u64,
 }
 
@@ -182,8 +182,6 @@ impl Shared {
         state: State,
         trail: Trail,
     ) -> Arc<Self> {
-        let identity = Identity::from_secret(&state.identity.0);
-        let route = Identity::from_secret(&state.route.0);
         Arc::new(Self {
             relays: watch::Sender::new(distinct(config.relays).into()),
             relays_fixed_by: config.relays_fixed_by,
@@ -194,10 +192,7 @@ impl Shared {
             suite: config.suite,
             services: RwLock::new(Arc::new(services)),
             own,
-            mac1_key: host_mac1_key(identity.public()),
-            route_id: hop::route_id(route.public()),
-            identity,
-            route,
+            keys: watch::Sender::new(Arc::new(Keys::of(&state))),
             enabled: watch::Sender::new(state.enabled),
             sessions: Arc::new(Sessions::new(config.keep)),
             arrivals: Notify::new(),
@@ -209,7 +204,7 @@ impl Shared {
             guests: config.guests,
             trail,
             running: Running::default(),
-            news: watch::Sender::new(state.log.head().seq),
+            news: watch::Sender::new(()),
             pairing: tokio::sync::Mutex::new(()),
             vault: Mutex::new(vault),
             inner: Mutex::new(Inner {
@@ -221,6 +216,7 @@ impl Shared {
                 links: Vec::new(),
                 registrars: Vec::new(),
                 waiters: Vec::new(),
+                former: 0,
                 counter: 0,
             }),
         })
@@ -233,7 +229,7 @@ impl Shared {
     /// Whether a relay has confirmed that devices can reach the host.
     pub(crate) fn is_reachable(&self) -> bool {
         let inner = self.lock();
-        (0..inner.links.len()).any(|relay| inner.is_reachable_at(relay))
+        (0..inner.former).any(|relay| inner.is_reachable_at(relay))
     }
 
     /// Whether there is a link with this relay, and whether somebody uses it or may come to at any moment.
@@ -278,29 +274,52 @@ impl Shared {
         let mut inner = self.lock();
         // Once more: sessions began and ended while the disk was busy.
         state.learn(&inner.state);
+        let is_news = inner.state.log.head() != state.log.head();
         inner.state = state;
-        let last = inner.state.log.head().seq;
+        let rotated = !self.keys().are_of(&inner.state);
+        if rotated {
+            self.keys.send_replace(Arc::new(Keys::of(&inner.state)));
+        }
         // Told only once it is on the disk: what was told is never taken back.
-        self.news.send_if_modified(|known| core::mem::replace(known, last) != last);
+        if is_news || rotated {
+            self.news.send_replace(());
+        }
         Ok(result)
     }
 
-    /// A fresh capability for a device, remembered so that it can be denied.
-    pub(crate) fn mint(&self, inner: &mut Inner, device: &str) -> Capability {
+    /// What the host is known by, as of now.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        self.keys.borrow().clone()
+    }
+
+    /// Tells of changes of [`keys`](Self::keys).
+    pub(crate) fn watch_keys(&self) -> watch::Receiver<Arc<Keys>> {
+        self.keys.subscribe()
+    }
+
+    /// Ends all pairing dialogs.
+    pub(crate) fn cancel_dialogs(&self) {
+        let mut inner = self.lock();
+        let open: Vec<_> = inner.dialogs.drain().map(|(id, _)| id).collect();
+        open.into_iter().for_each(|id| inner.office.cancel(id));
+    }
+
+    /// A fresh capability for a device and this route, remembered so that it can be denied.
+    pub(crate) fn mint(inner: &mut Inner, device: &str, route: &Route) -> Capability {
         let id = *Secret::<8>::random(&mut crate::random()).expose();
         let expiry = u32::try_from(unix_now().saturating_add(CAPABILITY_LIFE)).unwrap_or(u32::MAX);
         if let Some(device) = inner.state.devices.iter_mut().find(|known| known.id == device) {
             device.gave_capability(id, expiry);
         }
-        Capability::mint(&inner.state.capability_key.0, &self.route_id, id, expiry, CAPABILITY_CLASS)
+        Capability::mint(&route.capability_key, &route.id, id, expiry, CAPABILITY_CLASS)
     }
 
-    /// A fresh capability for a guest, no longer than it may come.
-    pub(crate) fn mint_for_guest(&self, inner: &Inner, guest: &Guest) -> Capability {
+    /// A fresh capability for a guest and this route, no longer than it may come.
+    pub(crate) fn mint_for_guest(guest: &Guest, route: &Route) -> Capability {
         let id = *Secret::<8>::random(&mut crate::random()).expose();
         let expiry = guest.expires_at.min(unix_now().saturating_add(CAPABILITY_LIFE));
         let expiry = u32::try_from(expiry).unwrap_or(u32::MAX);
-        Capability::mint(&inner.state.capability_key.0, &self.route_id, id, expiry, CAPABILITY_CLASS)
+        Capability::mint(&route.capability_key, &route.id, id, expiry, CAPABILITY_CLASS)
     }
 
     /// Ends a device: its record first, then its sessions, then its way through the relay. When
@@ -406,7 +425,7 @@ impl Shared {
 
     /// Tells every relay which pairing slots there are.
     pub(crate) fn announce_slot(&self, rv_hash: [u8; 16], ttl: u16) {
-        for registrar in self.lock().registrars.iter().flatten() {
+        for registrar in self.lock().current().flatten() {
             registrar.set_pair_slot(rv_hash, ttl);
         }
         // A host on demand dials its relays for that.
@@ -419,6 +438,11 @@ impl Inner {
     pub(crate) fn is_reachable_at(&self, relay: usize) -> bool {
         let linked = self.registrars.get(relay).is_some_and(Option::is_some);
         linked || self.waiters.get(relay).is_some_and(|waiter| waiter.registered)
+    }
+
+    /// The links of the route of now.
+    pub(crate) fn current(&self) -> impl Iterator<Item = Option<&Registrar>> {
+        self.registrars.iter().take(self.former).map(Option::as_ref)
     }
 
     /// Takes a session in, within the limits.

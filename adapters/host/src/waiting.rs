@@ -172,11 +172,10 @@ async fn open(shared: &Shared, url: &RelayUrl) -> Result<Events, Box<str>> {
             return Err(DialError::NotARelay { relay: relay.into(), status }.to_string().into());
         }
     }
-    let (current, previous) = {
-        let inner = shared.lock();
-        (inner.state.capability_key.0.duplicate(), inner.state.previous_capability_key.0.duplicate())
-    };
-    let route = Identity::duplicate(&shared.route);
+    let keys = shared.keys();
+    let route = &keys.route;
+    let (current, previous) = (route.capability_key.duplicate(), route.previous_capability_key.duplicate());
+    let route = Identity::duplicate(&route.key);
     let key = shared.relay_key.as_ref().map(|key| key.as_str());
     let link = WaitLink::new(relay, route, current, previous, key, TokioClock.now());
     let link = link.map_err(|error| -> Box<str> { error.to_string().into() })?;
@@ -279,6 +278,7 @@ impl Events {
         drop(inner);
         status(shared, relay, At::Stream, |status| status.proved("waiting"));
         shared.arrivals.notify_waiters();
+        shared.news.send_replace(());
         shared.trail.note("relay reached", json!({ "relay": url.authority(), "waiting": true }));
         tracing::info!(relay = url.authority(), "waiting at relay; devices wake this host");
     }

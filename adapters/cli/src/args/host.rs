@@ -24,6 +24,8 @@ pub(crate) enum HostCommand {
     Token(HostTokenArgs),
     /// Print the key that services check the header Homing-Assertion with, as a JSON Web Key Set
     Jwks,
+    /// Give the host other keys; devices follow without pairing again
+    Rotate(HostRotateArgs),
     /// Let devices reach the running host again
     Enable,
     /// Cut the running host off from its relays and devices
@@ -148,6 +150,25 @@ pub(crate) struct HostTokenArgs {
     /// How long: 30m, 12h, 7d
     #[arg(long = "for", value_name = "DURATION", default_value = "12h", value_parser = super::life)]
     pub(crate) life: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --identity and --route both keys are made anew. For 30 days, or until every device has followed, the host is there\n\
+by the old keys and by the new ones: a device that is connected follows at once, another when it comes by. `homing host\n\
+devices list` shows who has. Those who come later have to pair again.\n\n\
+--now ends that time; where there is none, no device follows, and all have to pair again. That is for keys that somebody\n\
+else may have: who has the old ones can tell devices to follow, too.")]
+pub(crate) struct HostRotateArgs {
+    /// The key that devices know the host by
+    #[arg(long)]
+    pub(crate) identity: bool,
+    /// The key of its route at relays
+    #[arg(long)]
+    pub(crate) route: bool,
+    /// Shut out every device that has not followed
+    #[arg(long)]
+    pub(crate) now: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -36,7 +36,7 @@ async fn list(data: &Path, out: Output) -> Result<(), Failure> {
         Some(mut answer) => answer.get_mut("devices").map(Value::take).unwrap_or_else(|| json!([])),
         None => {
             let state = registry::read(data).map_err(|error| refused(&error))?;
-            state.devices.iter().map(|device| device_json(device, 0, 0)).collect()
+            state.devices.iter().map(|device| device_json(&state, device, 0, 0)).collect()
         }
     };
     out.json(&devices)?;
@@ -44,8 +44,14 @@ async fn list(data: &Path, out: Output) -> Result<(), Failure> {
     if devices.is_empty() {
         return out.text("no devices yet; `homing host pair` lets one in");
     }
-    let titles = ["ID", "NAME", "PLATFORM", "PAIRED", "LAST SEEN", "PATH", "CHANNELS", "GUESTS", "GRANT"];
-    let fields = ["id", "name", "platform", "paired_at", "last_seen", "path", "channels", "guests", "granted"];
-    let rows = devices.iter().map(|device| fields.map(|name| field(device, name)));
+    let titles = ["ID", "NAME", "PLATFORM", "PAIRED", "LAST SEEN", "PATH", "CHANNELS", "GUESTS", "KEYS", "GRANT"];
+    let fields =
+        ["id", "name", "platform", "paired_at", "last_seen", "path", "channels", "guests", "followed", "granted"];
+    let cell = |device: &Value, name: &str| match (name, device.get(name).and_then(Value::as_bool)) {
+        ("followed", Some(false)) => "old".to_owned(),
+        ("followed", _) => "current".to_owned(),
+        _ => field(device, name),
+    };
+    let rows = devices.iter().map(|device| fields.map(|name| cell(device, name)));
     out.table(&core::iter::once(titles.map(str::to_owned)).chain(rows).collect::<Vec<_>>())
 }

@@ -5,6 +5,7 @@ mod devices;
 mod grant;
 mod pair;
 mod reload;
+mod rotate;
 mod start;
 mod token;
 
@@ -18,6 +19,7 @@ pub(crate) use audit::audit;
 pub(crate) use devices::devices;
 pub(crate) use grant::grant_of;
 pub(crate) use pair::{pair, picture};
+pub(crate) use rotate::rotate;
 pub(crate) use start::{machine_name, start};
 pub(crate) use token::token;
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod log;
+mod rollover;
 #[path = "../support/mod.rs"]
 mod support;
 

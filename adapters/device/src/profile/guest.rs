@@ -10,7 +10,7 @@ use homing_tokio::RelayUrl;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{HostProfile, HostSummary, Profiles, host_id};
+use super::{HostProfile, HostSummary, Profiles};
 use crate::error::DeviceError;
 use crate::mirror::Mirror;
 
@@ -83,7 +83,7 @@ impl HostProfile {
             seed,
             chain: chain.narrowed(caveat),
             device_id: *self.device_id.0.expose(),
-            route_id: self.route(),
+            route_id: *self.route_id.0.expose(),
             capability: self.capability.0.duplicate(),
             host_name: &self.name,
             relays: names.filter_map(|relay| RelayName::try_from(relay.authority()).ok()).collect(),
@@ -108,7 +108,7 @@ impl Profiles {
         &mut self,
         pass: &GuestPass<'_>,
     ) -> Result<(HostSummary, Option<HostProfile>), DeviceError> {
-        let id = host_id(&pass.host);
+        let id = self.id_of(&pass.host);
         let place = self.hosts.iter().position(|profile| profile.id == id);
         if let Some(known) = place.and_then(|place| self.hosts.get(place)).filter(|known| known.guest.is_none()) {
             return Err(DeviceError::PairedItself { host: known.name.clone() });
@@ -138,6 +138,7 @@ impl Profiles {
             route_id: Hex::new(pass.route_id),
             capability: Hex(pass.capability.duplicate()),
             previous: None,
+            former: None,
             paired_at: unix_now(),
             devices: Mirror::default(),
             guest: Some(GuestPart {
