@@ -43,6 +43,12 @@ impl TryFrom<PointText> for Point {
 }
 
 impl Point {
+    /// Whether nothing comes before it.
+    #[must_use]
+    pub fn is_start(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Behind one more entry.
     #[must_use]
     pub fn then(&self, line: &str) -> Self {
@@ -105,7 +111,9 @@ impl Entry {
 /// The last entries, each as the line that its hash is of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Log {
+    #[serde(default, skip_serializing_if = "Point::is_start")]
     base: Point,
+    #[serde(default, skip_serializing_if = "Point::is_start")]
     head: Point,
     lines: Vec<String>,
 }
@@ -259,6 +267,10 @@ mod tests {
             assert!(Entry::parse(&point, bad).is_none(), "{bad}");
         }
         assert!(serde_json::from_str::<Point>(r#"{"seq":1,"hash":"00"}"#).is_err());
+        for log in [Log::default(), log(2), Log::after(Point { seq: 3, hash: [1; 32] })] {
+            let text = serde_json::to_string(&log).unwrap();
+            assert_eq!(serde_json::from_str::<Log>(&text).unwrap(), log, "{text}");
+        }
         let text = serde_json::to_string(&point.then(&line)).unwrap();
         assert_eq!(serde_json::from_str::<Point>(&text).unwrap(), point.then(&line));
     }
