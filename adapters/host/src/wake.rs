@@ -18,6 +18,9 @@ pub(crate) struct Wake {
 impl Wake {
     /// Asleep; `linger` is how long a link stays that nobody uses.
     pub(crate) const fn new(linger: Duration) -> Self {
+        // Less would be over before it began.
+        const LEAST: Duration = Duration::from_millis(200);
+        let linger = if linger.as_nanos() < LEAST.as_nanos() { LEAST } else { linger };
         Self { linger, until: None, linked: false }
     }
 
@@ -110,6 +113,14 @@ mod tests {
         wake.look(at(13), false, false);
         assert!(!wake.poll(at(30)));
         assert_eq!(wake.poll_timeout(at(30)), None);
+    }
+
+    #[test]
+    fn it_wakes_even_where_it_is_not_to_linger() {
+        let mut wake = Wake::new(Duration::ZERO);
+        wake.look(at(0), false, true);
+        assert!(wake.poll(at(0)));
+        assert!(!wake.poll(at(1)));
     }
 
     #[test]
