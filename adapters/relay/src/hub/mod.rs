@@ -3,31 +3,35 @@
 //! One lock guards the switch; it is held for one read's worth of messages and never across a wait.
 //! An outbox has its own lock, taken inside the switch's or alone.
 
+mod accounts;
+mod outlets;
+mod waiting;
+
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 use core::{fmt, mem};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use getrandom::SysRng;
 use homing_core::Instant;
-use homing_core::hop::{BEAT_TIME, Code, DATA_HEADER_LEN, Frame, MAX_CONTROL, RouteId};
-use homing_core::relay::{self, Ask, ChannelSlot, Counters, Handled, LinkId, LinkSlot, RouteSlot, Switch};
+use homing_core::hop::{Code, DATA_HEADER_LEN, Frame, MAX_CONTROL};
+use homing_core::relay::{self, ChannelSlot, Counters, Handled, LinkId, LinkSlot, RouteSlot, Switch};
 use homing_core::wire::Writer;
-use homing_driver::relay::events::{LINK_ID_LEN, emit_link};
-use rand_core::{Rng as _, UnwrapErr};
+use homing_driver::relay::events::LINK_ID_LEN;
+use rand_core::UnwrapErr;
 use tokio::sync::Notify;
 
-use crate::account::{Admit, Answer, Entitlement, Ledger, OneKey, Refusal};
+use crate::account::{Admit, OneKey};
 use crate::config::{Admission, RelayConfig};
-use crate::outbox::{Ending, Form, Outbox, Piece, Pool};
+use crate::outbox::{Form, Piece};
 use crate::probe;
 use crate::runtime::Runtime;
 
-/// First byte of a message that closes a channel.
-const CLOSED: u8 = 0x8d;
+pub(crate) use outlets::Outlet;
+use outlets::{First, Outlets, close_code};
+
 /// The shortest time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(20);
 /// The longest; the switch then learns the time of day.
@@ -35,27 +39,9 @@ const LONG_TICK: Duration = Duration::from_secs(60);
 
 /// How long the answer of a probe is good.
 const PROBE_LIFE: Duration = Duration::from_secs(1);
-/// How often accounts are looked at.
-const ROUND: Duration = Duration::from_secs(1);
-/// Rounds until what they have used is written down.
-const BILLING: u32 = 10;
 
 /// The secret name by which a host that waits speaks on its link.
 pub(crate) type LinkName = [u8; LINK_ID_LEN];
-
-/// The outbox of one link, shared by its task and the switch.
-#[derive(Debug)]
-pub(crate) struct Outlet(Mutex<Outbox>);
-
-impl Outlet {
-    fn new(form: Form) -> Self {
-        Self(Mutex::new(Outbox::new(form)))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Outbox> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// One forwarded record, as an observer sees it: never its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,99 +80,6 @@ struct State {
 }
 
 type Links = Switch<Vec<LinkSlot>, Vec<ChannelSlot>, Vec<RouteSlot>>;
-
-/// The outboxes by the slots of their links, and whom to wake once the lock is open again.
-#[derive(Default)]
-struct Outlets {
-    slots: Vec<Option<(LinkId, Arc<Outlet>)>>,
-    /// Links on which hosts wait.
-    waiting: HashMap<LinkName, LinkId>,
-    wakes: Vec<Waker>,
-    pool: Pool,
-    /// Who uses how much.
-    ledger: Ledger,
-    /// Links that the switch ended, by the code.
-    ended: [u64; Code::ALL.len()],
-}
-
-/// Takes a link's first message, which comes before the link has an id.
-struct First<'a>(&'a Outlet);
-
-impl relay::Outbox for First<'_> {
-    fn control(&mut self, _: LinkId, message: &[u8]) {
-        // Nobody waits for it yet.
-        let _ = self.0.lock().push_control(message);
-    }
-
-    fn hang_up(&mut self, _: LinkId, reason: Code) {
-        let _ = self.0.lock().end(close_code(reason));
-    }
-}
-
-impl Outlets {
-    fn insert(&mut self, link: LinkId, outlet: Arc<Outlet>) {
-        if self.slots.len() <= link.slot() {
-            self.slots.resize_with(link.slot() + 1, || None);
-        }
-        if let Some(slot) = self.slots.get_mut(link.slot()) {
-            *slot = Some((link, outlet));
-        }
-    }
-
-    fn remove(&mut self, link: LinkId) {
-        if let Some(slot) = self.slots.get_mut(link.slot()).filter(|s| s.as_ref().is_some_and(|s| s.0 == link)) {
-            *slot = None;
-        }
-    }
-
-    /// Whether the link is there, and not about to end.
-    fn is_open(&self, link: LinkId) -> bool {
-        let seat = self.slots.get(link.slot()).and_then(Option::as_ref).filter(|(id, _)| *id == link);
-        seat.is_some_and(|(_, outlet)| outlet.lock().ending() == Ending::Open)
-    }
-
-    fn push(&mut self, link: LinkId, push: impl FnOnce(&mut Outbox, &mut Pool) -> Option<Waker>) {
-        if let Some(Some((id, outlet))) = self.slots.get(link.slot())
-            && *id == link
-        {
-            self.wakes.extend(push(&mut outlet.lock(), &mut self.pool));
-        }
-    }
-}
-
-impl relay::Outbox for Outlets {
-    fn control(&mut self, link: LinkId, message: &[u8]) {
-        self.push(link, |outbox, pool| match *message {
-            // It says that no more follows on its channel: all else may overtake data.
-            [CLOSED, a, b, c, d, ..] => outbox.push_last(u32::from_le_bytes([a, b, c, d]), message, pool),
-            _ => outbox.push_control(message),
-        });
-    }
-
-    fn hang_up(&mut self, link: LinkId, reason: Code) {
-        if let Some(count) = self.ended.get_mut(usize::from(reason.to_byte())) {
-            *count += 1;
-        }
-        self.push(link, |outbox, _| outbox.end(close_code(reason)));
-    }
-
-    fn ask(&mut self, link: LinkId, ask: &Ask) {
-        self.push(link, |outbox, _| outbox.ask(*ask)); // its task sees to the answer
-    }
-
-    fn open(&mut self, host: LinkId, device: LinkId) -> bool {
-        self.ledger.open(host, device)
-    }
-
-    fn over(&mut self, _: LinkId, device: LinkId) {
-        self.ledger.over(device);
-    }
-}
-
-/// The WebSocket close code for a link that the switch ends: the reason, in the private range.
-const fn close_code(reason: Code) -> u16 {
-    4000 + reason.to_byte() as u16
-}
 
 /// The close code of a link that ends because the relay stops.
 pub(crate) const DRAINING: u16 = close_code(Code::Draining);
@@ -279,68 +172,6 @@ impl Hub {
         Some((id, outlet))
     }
 
-    /// The same for a link on which a host waits, with the name by which it is to speak.
-    pub(crate) fn attach_waiting(&self, name: &str) -> Option<(LinkId, Arc<Outlet>, LinkName)> {
-        let outlet = Arc::new(Outlet::new(Form::Events));
-        let mut link_name = LinkName::default();
-        UnwrapErr(SysRng).fill_bytes(&mut link_name);
-        let mut event = Vec::new();
-        emit_link(&link_name, &mut event);
-        // Before all else, and nobody waits for it yet.
-        let _ = outlet.lock().push_event(&event);
-        let id = self.with(|state, now| {
-            if state.draining {
-                return None;
-            }
-            let State { switch, outlets, .. } = state;
-            let mut first = First(&outlet);
-            let id = switch.attach_waiting(now, name, &mut UnwrapErr(SysRng), &mut first).ok()?;
-            outlets.insert(id, outlet.clone());
-            outlets.waiting.insert(link_name, id);
-            Some(id)
-        })?;
-        Some((id, outlet, link_name))
-    }
-
-    /// Ends a link on which a host waited.
-    pub(crate) fn detach_waiting(&self, link: LinkId, link_name: &LinkName) {
-        self.with(|state, _| state.outlets.waiting.remove(link_name));
-        self.detach(link);
-    }
-
-    /// Takes what a waiting host says; `None` where there is no link of this name, or the relay is about to stop. False
-    /// where it broke the rules.
-    pub(crate) fn post(&self, link_name: &LinkName, message: &mut [u8]) -> Option<bool> {
-        let (answered, _) = self.turn(true, |turn| {
-            // Its name cannot be guessed, so how long the search for it takes tells nothing.
-            let outlets = &turn.state.outlets;
-            let link = outlets.waiting.get(link_name).copied().filter(|link| outlets.is_open(*link))?;
-            if turn.is_draining() {
-                return None;
-            }
-            Some(turn.handle(link, message))
-        });
-        answered
-    }
-
-    /// Says to the hosts that wait that the relay is there, each in its turn, for ever.
-    async fn beat<R: Runtime>(&self) {
-        const STEP: Duration = Duration::from_secs(1);
-        let steps = usize::try_from(BEAT_TIME.as_secs() / STEP.as_secs()).unwrap_or(1);
-        for step in (0..steps).cycle() {
-            R::sleep(STEP).await;
-            self.with(|state, _| {
-                if state.outlets.waiting.is_empty() {
-                    return;
-                }
-                let Outlets { slots, wakes, .. } = &mut state.outlets;
-                for (_, outlet) in slots.iter().skip(step).step_by(steps).flatten() {
-                    wakes.extend(outlet.lock().beat());
-                }
-            });
-        }
-    }
-
     /// Ends a link on the switch's side; does nothing where it is gone.
     pub(crate) fn detach(&self, link: LinkId) {
         self.with(|state, _| {
@@ -369,76 +200,6 @@ impl Hub {
             seen.into_iter().for_each(|bytes| tap(Seen { at, from_host, bytes }));
         }
         (result, pause)
-    }
-
-    /// Asks whether a host may come in.
-    pub(crate) fn ask(&self, ask: Ask) -> Option<Answer> {
-        self.admit.as_ref().map(|admit| admit.admit(ask))
-    }
-
-    /// Carries out what was decided on a host.
-    pub(crate) fn settle(&self, link: LinkId, route: RouteId, answer: Result<Entitlement, Refusal>) {
-        let unix = unix_now();
-        self.with(|state, now| {
-            let State { switch, outlets, .. } = state;
-            let admitted = match answer {
-                Ok(entitlement) => outlets.ledger.admit(link, route, entitlement, unix),
-                Err(Refusal::Denied) => Err(Code::Denied),
-                Err(Refusal::Busy) => Err(Code::Busy),
-            };
-            match admitted {
-                Ok(()) => switch.admit(now, link, &mut UnwrapErr(SysRng), outlets),
-                Err(code) => switch.deny(link, code, outlets),
-            }
-        });
-    }
-
-    /// Cuts the hosts of an account off. Returns how many there were.
-    pub(crate) fn cut(&self, account: &str) -> usize {
-        self.with(|state, _| {
-            let State { switch, outlets, .. } = state;
-            let hosts = outlets.ledger.hosts_of(account);
-            for link in &hosts {
-                switch.deny(*link, Code::Denied, outlets);
-            }
-            hosts.len()
-        })
-    }
-
-    /// Cuts off whose time or bytes are used up.
-    fn enforce(&self) {
-        let unix = unix_now();
-        self.with(|state, _| {
-            let State { switch, outlets, .. } = state;
-            for (link, code) in outlets.ledger.due(unix) {
-                switch.deny(link, code, outlets);
-            }
-        });
-    }
-
-    /// Tells what accounts have used.
-    pub(crate) fn bill(&self) {
-        let Some(admit) = &self.admit else { return };
-        let used = self.with(|state, _| state.outlets.ledger.bill());
-        if !used.is_empty() {
-            admit.charge(&used);
-        }
-    }
-
-    /// Looks after accounts, for ever.
-    pub(crate) async fn keep_accounts<R: Runtime>(&self) {
-        let mut rounds = 0_u32;
-        loop {
-            R::sleep(ROUND).await;
-            if self.with(|state, _| state.outlets.ledger.is_empty()) {
-                continue;
-            }
-            self.enforce();
-            rounds = rounds.wrapping_add(1);
-            if rounds.is_multiple_of(BILLING) {
-                self.bill();
-            }
-        }
     }
 
     /// These pieces have left on a link.
