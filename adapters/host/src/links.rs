@@ -246,7 +246,8 @@ async fn keep(shared: Arc<Shared>, relay: usize, url: RelayUrl, way: Way, mut wa
             continue;
         }
         if lost.began.is_some() {
-            shared.trail.note("relay lost", json!({ "relay": url.authority(), "error": lost.why }));
+            let event = if lost.drained { "relay drained" } else { "relay lost" };
+            shared.trail.note(event, json!({ "relay": url.authority(), "error": lost.why }));
         }
         let now = TokioClock.now();
         if let Some(since) = lost.began.filter(|_| proved) {
@@ -316,17 +317,25 @@ pub(crate) struct Lost {
     pub(crate) began: Option<homing_core::Instant>,
     /// Another one of the same host took its place.
     pub(crate) superseded: bool,
+    /// The relay said that it would stop, and the link left.
+    pub(crate) drained: bool,
     /// The network changed, or the machine slept, and it did not survive that.
     pub(crate) moved: bool,
 }
 
 impl Lost {
     pub(crate) fn before_it_began(why: impl ToString) -> Self {
-        Self { why: why.to_string(), began: None, superseded: false, moved: false }
+        Self { why: why.to_string(), began: None, superseded: false, drained: false, moved: false }
     }
 
     pub(crate) fn at(began: homing_core::Instant, why: impl ToString) -> Self {
         Self { began: Some(began), ..Self::before_it_began(why) }
+    }
+
+    /// The relay ended it.
+    pub(crate) fn by_code(began: homing_core::Instant, code: Code) -> Self {
+        let (superseded, drained) = (code == Code::Superseded, code == Code::Draining);
+        Self { superseded, drained, ..Self::at(began, Ended::Hop(code)) }
     }
 
     pub(crate) fn by_the_network(began: homing_core::Instant) -> Self {
@@ -369,8 +378,10 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surrounding
             return Lost::by_the_network(began);
         }
     };
-    let superseded = matches!(ended, Ended::Hop(Code::Superseded));
-    Lost { superseded, ..Lost::at(began, ended) }
+    match ended {
+        Ended::Hop(code) => Lost::by_code(began, code),
+        ended => Lost::at(began, ended),
+    }
 }
 
 /// Completes when the address that the link comes from is gone. At every other change the relay is asked, and the link

@@ -8,7 +8,7 @@ use homing_core::crypto::Identity;
 use homing_core::hop::wait::Event as Woken;
 use homing_core::hop::{CapId, Code, MAX_CONTROL, WaitLink};
 use homing_driver::relay::events::{EVENTS_PATH, Event, EventReader};
-use homing_driver::{Clock, Ended, steady};
+use homing_driver::{Clock, steady};
 use homing_tokio::{DIAL_TIMEOUT, DialError, RelayUrl, Surroundings, TokioClock, connect, is_local};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -85,7 +85,7 @@ pub(crate) async fn attempt(
     }
     match ended {
         Over::Moved => Lost::by_the_network(began),
-        Over::Hop(code) => Lost { superseded: code == Code::Superseded, ..Lost::at(began, Ended::Hop(code)) },
+        Over::Hop(code) => Lost::by_code(began, code),
         Over::Said(why) => Lost::at(began, why),
     }
 }

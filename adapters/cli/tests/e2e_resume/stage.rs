@@ -79,6 +79,10 @@ impl Stage {
         Self { relays, holes, host, device, proxy, _site: site, dir }
     }
 
+    pub(crate) fn host_data(&self) -> PathBuf {
+        self.dir.path().join("host")
+    }
+
     /// A stream to a service: a connection through the proxy.
     pub(crate) async fn connect(&self, service: &str) -> Http {
         let mut http = Http::to(self.proxy.address).await;
