@@ -16,14 +16,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use homing_core::hop::{MAX_MESSAGE, RouteId};
 use homing_core::relay::LinkId;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::account::Answer;
 use crate::frame::{Decoder, Fault, Incoming};
 use crate::http::Opening;
 use crate::hub::{DRAINING, Hub, LinkName, Outlet};
 use crate::outbox::{Ending, Form, OVERFLOW, Piece};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, timeout};
 
 /// A socket that takes no byte for so long is given up.
 const STALL: Duration = Duration::from_secs(30);
@@ -92,7 +92,16 @@ struct Link<R: Runtime> {
 }
 
 /// Serves a link until either side ends it. `head` is the answer to its request, `early` what was read behind that.
-pub(crate) async fn run<R: Runtime>(io: R::Io, head: Vec<u8>, early: Bytes, opening: Opening, hub: Arc<Hub>) {
+pub(crate) async fn run<R: Runtime>(mut io: R::Io, head: Vec<u8>, early: Bytes, opening: Opening, hub: Arc<Hub>) {
+    // Apart from the first message: that measures a round trip, which begins when the endpoint can hear it.
+    let answered = async {
+        io.write_all(&head).await?;
+        io.flush().await
+    };
+    if !matches!(timeout::<R, _>(FAREWELL, answered).await, Some(Ok(()))) {
+        return;
+    }
+    drop(head);
     let attached = match opening.form {
         Form::WebSocket => hub.attach(&opening.name).map(|(id, outlet)| (id, outlet, None)),
         Form::Events => hub.attach_waiting(&opening.name).map(|(id, outlet, name)| (id, outlet, Some(name))),
@@ -108,8 +117,7 @@ pub(crate) async fn run<R: Runtime>(io: R::Io, head: Vec<u8>, early: Bytes, open
         spoke: false,
         is_host: false,
         waits,
-        // The first message leaves with it.
-        writing: VecDeque::from([Piece { bytes: head, channel: 0, charged: 0 }]),
+        writing: VecDeque::new(),
         answer: None,
         pause: None,
         offset: 0,

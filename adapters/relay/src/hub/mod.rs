@@ -37,6 +37,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// The longest; the switch then learns the time of day.
 const LONG_TICK: Duration = Duration::from_secs(60);
 
+/// What a channel's window may grow to, in bytes. All of it may wait in front of what a person types: at 1 MB/s, half a
+/// second.
+const MAX_WINDOW: u32 = 512 << 10;
 /// How long the answer of a probe is good.
 const PROBE_LIFE: Duration = Duration::from_secs(1);
 
@@ -127,7 +130,8 @@ impl Turn<'_> {
 
 impl Hub {
     pub(crate) fn new(config: &RelayConfig) -> Self {
-        let policy = relay::Config { ask: !matches!(config.admission, Admission::Open), ..relay::Config::default() };
+        let ask = !matches!(config.admission, Admission::Open);
+        let policy = relay::Config { ask, max_window: MAX_WINDOW, ..relay::Config::default() };
         let links = config.max_links;
         let switch = Switch::new(
             policy,
