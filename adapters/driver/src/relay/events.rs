@@ -133,7 +133,7 @@ fn base64url(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes of a text without padding; `None` where it is not as [`base64url`] writes it.
+/// The bytes of a text without padding; `None` where it is not as `base64url` writes it.
 #[must_use]
 pub fn parse_base64url(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
