@@ -121,6 +121,12 @@ fn a_host_that_forgot_begins_anew_and_opens_what_waited() {
     let mut far = ends.incoming();
     assert_eq!(read(&mut far), (b"after".to_vec(), None));
     assert_eq!(ends.pipes(), [1, 1]);
+    // The ids are the same: the old stream's end must not be the new one's.
+    drop(near);
+    ends.settle();
+    write_bytes(&mut far, b"answer");
+    ends.settle();
+    assert_eq!(read(&mut late), (b"answer".to_vec(), None));
 }
 
 #[test]

@@ -210,6 +210,15 @@ impl Pipe {
         state.rung = false;
     }
 
+    /// Its stream ended with its session. The next session gives the id again: this pipe has no say in that stream, and
+    /// nobody to tell anything.
+    pub(crate) fn lose(&self) {
+        self.unbind();
+        self.lock().id = None;
+        self.fail_inbound(StreamError::Lost);
+        self.fail_outbound(StreamError::Lost);
+    }
+
     pub(crate) fn news(&self) -> News {
         let mut state = self.lock();
         state.rung = false;

@@ -9,7 +9,7 @@ use homing_core::wire::StreamId;
 
 use crate::bell::Ring;
 use crate::conversation::STREAMS;
-use crate::pipe::{Pipe, StreamError};
+use crate::pipe::Pipe;
 
 /// Bytes that the pipes of a conversation hold at most for a peer that acknowledges nothing: far
 /// more than an honest one leaves open.
@@ -67,7 +67,7 @@ impl Ties {
     /// Ends the streams that the peer knows of; those that wait go on waiting.
     pub(crate) fn lose(&mut self) {
         for (_, pipe) in self.pipes.drain() {
-            fail(&pipe);
+            pipe.lose();
         }
         (self.held, self.stalled) = (0, false);
     }
@@ -84,7 +84,7 @@ impl Ties {
     pub(crate) fn end(&mut self) {
         self.lose();
         for pipe in self.waiting.drain(..) {
-            fail(&pipe);
+            pipe.lose();
         }
     }
 
@@ -102,11 +102,6 @@ impl Drop for Ties {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-fn fail(pipe: &Pipe) {
-    pipe.fail_inbound(StreamError::Lost);
-    pipe.fail_outbound(StreamError::Lost);
 }
 
 /// The pipes as the source of what is sent.
