@@ -59,6 +59,9 @@ pub struct RelayConfig {
     pub names: Vec<String>,
     /// Links at once; more are turned away with 503. Each place takes about 1 KiB from the start.
     pub max_links: usize,
+    /// Bytes of all channels' windows together: the most that may wait in queues. A channel takes 128 KiB to begin with,
+    /// and dials are refused as busy where that is not there.
+    pub queues: u64,
     /// Connections at once that are no link yet; more are dropped.
     pub max_handshakes: usize,
     /// How long links may take to move away, once they were told that the relay is about to stop.
@@ -86,6 +89,7 @@ impl RelayConfig {
             admission,
             names: Vec::new(),
             max_links: 4096,
+            queues: 256 << 20,
             max_handshakes: 1024,
             drain: DRAIN_TIME,
             metrics: None,

@@ -175,6 +175,20 @@ async fn a_relay_without_room_says_so() {
 }
 
 #[tokio::test]
+async fn where_the_queues_have_no_room_for_a_channel_its_device_hears_that_they_are_busy() {
+    let relay = Running::start(RelayConfig { queues: 128 << 10, ..open() }).await;
+    let mut host = Host::register(&relay).await;
+    let device = host.dial(&relay).await;
+    host.accept().await;
+    let purpose = Purpose::Dial { route_id: host.route, capability: host.capability() };
+    let mut second = Device::connect(&relay, purpose).await;
+    assert_eq!(second.next().await, Said::Closed { idx: 1, code: Code::Busy });
+    drop(device);
+    relay.until("the channel to be over", |s| s.channels == 0).await;
+    host.dial(&relay).await;
+}
+
+#[tokio::test]
 async fn a_relay_that_is_dropped_ends_its_links() {
     let relay = Relay::bind(open()).await.unwrap();
     let url = format!("ws://{}", relay.local_addr()).parse().unwrap();

@@ -55,6 +55,14 @@ pub(crate) struct RelayStartArgs {
     /// HOMING_RELAY_DIALS_PER_ADDRESS] [default: 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) dials_per_address: Option<u32>,
+    /// Links at once, of hosts and devices together; each place takes about 1 KiB from the start [env:
+    /// HOMING_RELAY_MAX_LINKS] [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_links: Option<u32>,
+    /// MiB that may wait on the way through the relay, of all devices together. A connected device takes 1/8 MiB of it,
+    /// and more while it is fast [env: HOMING_RELAY_QUEUE_MIB] [default: 256]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) queue_mib: Option<u32>,
     /// How long hosts and devices may take to move to another relay, once this one is told to stop [env:
     /// HOMING_RELAY_DRAIN_SECONDS] [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS))]

@@ -79,6 +79,10 @@ pub(crate) static RELAY_ADDRESS_LINKS: Setting =
     setting("relay.links_per_address", "HOMING_RELAY_LINKS_PER_ADDRESS", Kind::Number(1_000_000), Some("512"));
 pub(crate) static RELAY_ADDRESS_RATE: Setting =
     setting("relay.dials_per_address", "HOMING_RELAY_DIALS_PER_ADDRESS", Kind::Number(1_000_000), Some("20"));
+pub(crate) static RELAY_MAX_LINKS: Setting =
+    setting("relay.max_links", "HOMING_RELAY_MAX_LINKS", Kind::Number(1_000_000), Some("4096"));
+pub(crate) static RELAY_QUEUES: Setting =
+    setting("relay.queue_mib", "HOMING_RELAY_QUEUE_MIB", Kind::Number(1_000_000), Some("256"));
 pub(crate) static HOST_ENABLED: Setting = setting("host.enabled", "HOMING_RELAY_ENABLED", Kind::Switch, Some("true"));
 pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERVER", Kind::Relays, None);
 pub(crate) static HOST_RELAY_KEY_FILE: Setting =
@@ -113,6 +117,8 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_PROXIES,
     &RELAY_ADDRESS_LINKS,
     &RELAY_ADDRESS_RATE,
+    &RELAY_MAX_LINKS,
+    &RELAY_QUEUES,
     &HOST_ENABLED,
     &HOST_RELAY,
     &HOST_RELAY_KEY_FILE,

@@ -40,6 +40,8 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     let links = config.number(&settings::RELAY_ADDRESS_LINKS, args.links_per_address);
     let per_second = config.number(&settings::RELAY_ADDRESS_RATE, args.dials_per_address);
     let addresses = AddressLimits { links, per_second, burst: per_second.saturating_mul(10) };
+    let max_links = usize::try_from(config.number(&settings::RELAY_MAX_LINKS, args.max_links)).unwrap_or(usize::MAX);
+    let queues = u64::from(config.number(&settings::RELAY_QUEUES, args.queue_mib)) << 20;
     let drain = config.seconds(&settings::RELAY_DRAIN, args.drain_seconds);
     let open = args.open || config.is_on(&settings::RELAY_OPEN);
 
@@ -55,7 +57,17 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     let has_tls = tls.is_some();
     let names_of = names.clone();
     let rest = RelayConfig::new(listen, admission);
-    let relay = Relay::bind(RelayConfig { tls, names: names_of, drain, metrics, addresses, proxies, ..rest });
+    let relay = Relay::bind(RelayConfig {
+        tls,
+        names: names_of,
+        drain,
+        metrics,
+        addresses,
+        proxies,
+        max_links,
+        queues,
+        ..rest
+    });
     let relay = relay.await.map_err(|error| {
         // Nothing was tried: the command has to be another one.
         let exit = if matches!(error, RelayError::OpenToAll { .. }) { Exit::Usage } else { Exit::Failed };

@@ -131,7 +131,7 @@ impl Turn<'_> {
 impl Hub {
     pub(crate) fn new(config: &RelayConfig) -> Self {
         let ask = !matches!(config.admission, Admission::Open);
-        let policy = relay::Config { ask, max_window: MAX_WINDOW, ..relay::Config::default() };
+        let policy = relay::Config { ask, max_window: MAX_WINDOW, budget: config.queues, ..relay::Config::default() };
         let links = config.max_links;
         let switch = Switch::new(
             policy,
