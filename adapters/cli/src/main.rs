@@ -103,7 +103,7 @@ fn configure(command: &ConfigCommand, data: &Path, out: Output) -> Result<(), Fa
         ConfigCommand::Lock { passphrase_file } => lock::relock_all(data, Some(passphrase_file), out),
         ConfigCommand::Unlock => lock::relock_all(data, None, out),
         ConfigCommand::Check => {
-            config.check_services()?;
+            let _ = config.check_services()?;
             let file = data.join(config::FILE);
             let there = file.exists();
             let text =

@@ -143,11 +143,11 @@ impl Config {
         listed.chain(self.services.iter().filter(|service| which(service)).map(Service::expose)).collect()
     }
 
-    /// Whether what is said of services holds together, and the files are there that it names. Secrets that only a
-    /// service manager gives are left out.
-    pub(crate) fn check_services(&self) -> Result<(), Failure> {
+    /// The services as far as they can be looked at from here, once what is said of all of them was found to hold together,
+    /// and the files are there that it names. Those whose secrets only a service manager gives are left out.
+    pub(crate) fn check_services(&self) -> Result<Services, Failure> {
         let exposed = self.expose(Vec::new(), |service| !service.needs_manager())?;
-        Services::new(exposed).map(drop).map_err(|error| Failure::usage(error.to_string()))
+        Services::new(exposed).map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// A switch that was found on.

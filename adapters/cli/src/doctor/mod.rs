@@ -4,6 +4,7 @@ mod host;
 mod http_date;
 mod local;
 mod relay;
+mod services;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -92,6 +93,11 @@ pub(crate) async fn doctor(args: DoctorArgs, data: &Path, out: Output) -> Result
     let (relays, unread) = relays(data, args.host.as_deref());
     for finding in unread {
         found(finding, &mut findings)?;
+    }
+    if args.host.is_none() {
+        for check in services::checks(data) {
+            found(check.await, &mut findings)?;
+        }
     }
     let tls = ClientTls::system();
     for (url, users) in relays {

@@ -118,6 +118,30 @@ fn json_goes_to_stdout_alone_and_has_its_shape() {
 }
 
 #[test]
+fn the_doctor_looks_behind_every_service() {
+    let data = Data::new();
+    let [there, gone] = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [port, free] = [&there, &gone].map(|listener| listener.local_addr().unwrap().port());
+    drop(gone);
+    let settings = format!(
+        "[host]\nexpose = ['web=http://127.0.0.1:{port}']\n[services.notes]\nurl = 'http://127.0.0.1:{free}'\n"
+    );
+    std::fs::write(data.path().join("homing.toml"), settings).unwrap();
+    let checks = data.json(&["doctor"]);
+    let verdict = |name: &str| {
+        let check = checks["checks"].as_array().unwrap().iter().find(|check| check["check"] == name);
+        check.unwrap_or_else(|| panic!("{name} in {checks}"))["verdict"].clone()
+    };
+    assert_eq!((verdict("service web"), verdict("service notes")), (json!("ok"), json!("warn")), "{checks}");
+
+    std::fs::write(data.path().join("homing.toml"), "[services.web]\nurl = 'http://127.0.0.1:1'\nca = 'gone.pem'\n")
+        .unwrap();
+    let refused = data.run(&["doctor"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stdout).contains("[services.web]"), "{}", text(&refused.stdout));
+}
+
+#[test]
 fn a_relay_tells_its_address_and_counts_and_ends_on_a_signal() {
     let data = Data::new();
     let mut relay = data.serve(&["relay", "start", "--listen", "127.0.0.1:0", "--open", "--json"]);

@@ -188,6 +188,18 @@ impl Service {
         Ok(Self { name, authority, place, next: OnceLock::new(), signer: OnceLock::new() })
     }
 
+    /// Connects once, as the first request would, and hangs up.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not reached.
+    pub async fn reach(&self) -> Result<(), ServiceError> {
+        match &self.place {
+            Place::Remote(remote) => connect::connect(remote).await.map(drop),
+            Place::InProcess(_) => Ok(()),
+        }
+    }
+
     /// The service that is to be used now, for streams that began before the configuration changed; none where there is
     /// none of that name any more.
     fn now(&self) -> Option<&Self> {
