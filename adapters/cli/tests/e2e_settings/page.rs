@@ -76,6 +76,13 @@ async fn a_device_is_let_in_by_the_code_shown_and_cut_when_revoked() {
     page.eval("document.querySelector('#devices button[aria-label^=What]').id = 'grant-it'").await;
     page.click("grant-it").await;
     assert_eq!(page.eval("document.getElementById('grant-rules').value").await, "web:GET:/file\nweb:POST");
+    assert_eq!(page.eval("document.getElementById('grant-guests').checked").await, true);
+    page.click("grant-guests").await;
+    page.click("grant-save").await;
+    page.until("document.getElementById('devices').textContent.includes('100 a second, no guests')").await;
+    page.eval("document.querySelector('#devices button[aria-label^=What]').id = 'grant-it'").await;
+    page.click("grant-it").await;
+    assert_eq!(page.eval("document.getElementById('grant-guests').checked").await, false);
     page.click("grant-lift").await;
     page.until("document.getElementById('devices').textContent.includes('may reach: everything')").await;
     assert!(page.eval("document.getElementById('grant').hidden").await == true);
@@ -90,8 +97,19 @@ async fn a_device_is_let_in_by_the_code_shown_and_cut_when_revoked() {
     page.until("document.getElementById('state').textContent === 'cut off'").await;
     page.click("relay-enabled").await;
     page.until("document.getElementById('state').textContent === 'devices can reach it'").await;
+    // A device that is away has not heard of the new keys.
+    world.pair().await;
+    page.until("document.querySelectorAll('#devices li').length === 1").await;
+    assert!(!shows_former_keys(&mut page).await);
+    assert_eq!(support::run(&world.host_data(), &["host", "rotate", "--route"]).await.code, 0);
+    page.until("document.getElementById('links').textContent.includes('former keys')").await;
+    page.until("document.getElementById('devices').textContent.includes('new keys yet')").await;
     page.click("sign-out").await;
     page.until("!document.getElementById('login').hidden && sessionStorage.length === 0").await;
+}
+
+async fn shows_former_keys(page: &mut Page) -> bool {
+    page.eval("/former keys|new keys/.test(document.getElementById('settings').textContent)").await == true
 }
 
 /// Nothing sticks out of a phone's screen, everything has a name, and both colour schemes have contrast. The pictures

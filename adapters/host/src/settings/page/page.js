@@ -65,7 +65,8 @@ async function refresh() {
     const trip = link.last_round_trip_ms;
     element("strong", link.relay, line);
     const said = link.state === "waiting" ? "waiting; a device wakes the host" : link.state;
-    const text = trip == null ? said : `${said}, round trip ${trip.toFixed(1)} ms`;
+    const whom = link.former_route ? ", for devices that know the host's former keys" : "";
+    const text = (trip == null ? said : `${said}, round trip ${trip.toFixed(1)} ms`) + whom;
     element("small", link.last_error ? `${text}: ${link.last_error}` : text, line);
     return line;
   }));
@@ -85,6 +86,7 @@ function showDevices(devices) {
     const live = device.channels > 0 ? "connected now" : `last seen ${when(device.last_seen)}`;
     element("small", `${device.platform}, paired ${when(device.paired_at)}, ${live}`, about);
     element("small", `may reach: ${device.granted}`, about);
+    if (!device.followed) element("small", "has not come by the host's new keys yet", about);
     const buttons = element("div", "", line);
     const limit = element("button", "Grant", buttons, "quiet");
     limit.setAttribute("aria-label", `What ${device.name} may reach`);
@@ -126,12 +128,13 @@ function ruleOf(line) {
 
 function editGrant(device) {
   const grant = device.grant || { rules: null };
-  granting = { id: device.id, guests: grant.guests, nothing: Boolean(grant.rules) && grant.rules.length === 0 };
+  granting = { id: device.id, nothing: Boolean(grant.rules) && grant.rules.length === 0 };
   $("grant-title").textContent = `What ${device.name} may reach${granting.nothing ? ": nothing as long as no line is here" : ""}`;
   $("grant-rules").value = (grant.rules || []).map(ruleText).join("\n");
   $("grant-rate").value = grant.rate ? grant.rate.per_second : "";
   $("grant-burst").value = grant.rate && grant.rate.burst !== grant.rate.per_second ? grant.rate.burst : "";
   $("grant-concurrent").value = grant.concurrent || "";
+  $("grant-guests").checked = grant.guests !== false;
   const end = grant.expires_at ? new Date(grant.expires_at * 1000) : null;
   $("grant-end").value = end ? new Date(end - end.getTimezoneOffset() * 60000).toISOString().slice(0, 19) : "";
   show("grant", true);
@@ -154,7 +157,7 @@ on("grant", "submit", async () => {
     rate: perSecond ? { per_second: perSecond, burst: burst || perSecond } : null,
     concurrent: count("grant-concurrent"),
     expires_at: end ? Math.floor(new Date(end).getTime() / 1000) : null,
-    guests: granting.guests ?? null, // not shown here, and not changed
+    guests: $("grant-guests").checked,
   });
   closeGrant();
   await refresh();
