@@ -72,6 +72,9 @@ pub struct RelayConfig {
     pub addresses: AddressLimits,
     /// Proxies in front, which are believed where they say in `X-Forwarded-For` whom they speak for.
     pub proxies: Vec<IpNet>,
+    /// Whether those proxies begin each connection with the PROXY protocol, version 1 or 2. Then one of theirs that does
+    /// not is dropped; others are served as they are.
+    pub proxy_protocol: bool,
     /// Sees each forwarded record's size and direction.
     pub tap: Option<Tap>,
 }
@@ -95,6 +98,7 @@ impl RelayConfig {
             metrics: None,
             addresses: AddressLimits { links: 512, per_second: 20, burst: 200 },
             proxies: Vec::new(),
+            proxy_protocol: false,
             tap: None,
         }
     }
@@ -102,6 +106,9 @@ impl RelayConfig {
     pub(crate) fn check(&self) -> Result<(), RelayError> {
         if matches!(self.admission, Admission::Open) && !self.listen.ip().is_loopback() {
             return Err(RelayError::OpenToAll { listen: self.listen });
+        }
+        if self.proxy_protocol && self.proxies.is_empty() {
+            return Err(RelayError::NoProxies);
         }
         Ok(())
     }
@@ -136,6 +143,9 @@ pub enum RelayError {
         /// The system's reason.
         error: io::Error,
     },
+    /// Anybody could say who they are.
+    #[error("the PROXY protocol is believed from named proxies only: name their addresses (--trusted-proxy)")]
+    NoProxies,
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 /// trusted, what they say in `X-Forwarded-For`. What anybody else writes there counts for nothing. None where a trusted
 /// proxy does not say it.
 pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
+    let is_trusted = |address| is_trusted(address, trusted);
     let said = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let said: Vec<_> = said.flat_map(|value| value.split(',')).map(str::trim).collect();
     let mut client = peer;
@@ -22,6 +22,11 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Op
         client = address;
     }
     (!is_trusted(client)).then_some(client)
+}
+
+/// Whether an address is a proxy's that is believed.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
 /// An address, with or without a port.

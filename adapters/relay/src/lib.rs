@@ -34,6 +34,7 @@ mod on_smol;
 mod on_tokio;
 mod outbox;
 mod probe;
+mod proxied;
 mod runtime;
 mod server;
 mod status;

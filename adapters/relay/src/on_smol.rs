@@ -1,5 +1,6 @@
 //! A relay on smol.
 
+use core::future::poll_fn;
 use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
@@ -36,6 +37,14 @@ impl Runtime for Smol {
 
     async fn next(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         listener.accept().await
+    }
+
+    async fn read(tcp: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| Pin::new(&mut *tcp).poll_read(cx, into)).await
+    }
+
+    async fn peek(tcp: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        tcp.peek(into).await
     }
 
     async fn accept(tcp: TcpStream, tls: Option<&ServerTls>) -> io::Result<SmolIo> {

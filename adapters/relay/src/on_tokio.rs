@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::io;
 
 use homing_driver::relay::ServerTls;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::runtime::Runtime;
@@ -29,6 +30,14 @@ impl Runtime for Tokio {
 
     async fn next(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
         listener.accept().await
+    }
+
+    async fn read(tcp: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        tcp.read(into).await
+    }
+
+    async fn peek(tcp: &mut TcpStream, into: &mut [u8]) -> io::Result<usize> {
+        tcp.peek(into).await
     }
 
     async fn accept(tcp: TcpStream, tls: Option<&ServerTls>) -> io::Result<homing_tokio::Io> {

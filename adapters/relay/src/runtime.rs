@@ -32,6 +32,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn address(listener: &Self::Listener) -> io::Result<SocketAddr>;
     /// The next connection, and where it comes from.
     fn next(listener: &Self::Listener) -> impl Future<Output = io::Result<(Self::Tcp, SocketAddr)>> + Send;
+    /// Reads from a connection before it is prepared; 0 at its end.
+    fn read(tcp: &mut Self::Tcp, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
+    /// The same without taking anything away.
+    fn peek(tcp: &mut Self::Tcp, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
     /// Prepares a connection, and encrypts it where this end shows a certificate.
     fn accept(tcp: Self::Tcp, tls: Option<&ServerTls>) -> impl Future<Output = io::Result<Self::Io>> + Send;
     /// Waits for so long.

@@ -27,11 +27,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::address::{Addresses, Seat, TooMuch};
 use crate::config::{RelayConfig, RelayError};
-use crate::forwarded::client;
+use crate::forwarded::{client, is_trusted};
 use crate::http::{self, Answer, Never, Opening, Surface, plain};
 use crate::hub::Hub;
 use crate::link::{self, FIRST_MESSAGE};
 use crate::metrics::{self, Snapshot};
+use crate::proxied;
 use crate::runtime::{Runtime, Timer, timeout};
 use crate::status::Status;
 use crate::watch;
@@ -73,6 +74,7 @@ pub(crate) struct Shared {
     drain: Duration,
     addresses: Arc<Addresses>,
     proxies: Vec<IpNet>,
+    proxy_protocol: bool,
 }
 
 impl<R: Runtime> fmt::Debug for Server<R> {
@@ -113,6 +115,7 @@ impl<R: Runtime> Server<R> {
             drain: config.drain,
             addresses: Addresses::new(config.addresses),
             proxies: config.proxies,
+            proxy_protocol: config.proxy_protocol,
         });
         Ok(Self { listener, watchers, shared })
     }
@@ -167,6 +170,8 @@ struct Tally {
     address_links: AtomicU64,
     address_rate: AtomicU64,
     handshakes: AtomicU64,
+    proxy_header: AtomicU64,
+    tls: AtomicU64,
 }
 
 impl Shared {
@@ -193,7 +198,7 @@ impl Shared {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Tally { accepted, no_room, address_links, address_rate, handshakes } = &self.tally;
+        let Tally { accepted, no_room, address_links, address_rate, handshakes, proxy_header, tls } = &self.tally;
         Snapshot {
             status: self.status(),
             accepted: count(accepted),
@@ -202,6 +207,8 @@ impl Shared {
                 ("address_links", count(address_links)),
                 ("address_rate", count(address_rate)),
                 ("handshakes", count(handshakes)),
+                ("proxy_header", count(proxy_header)),
+                ("tls", count(tls)),
             ],
             ended: self.hub.ended(),
             process: metrics::process(),
@@ -307,8 +314,44 @@ async fn serve<R: Runtime>(shared: Arc<Shared>, tcp: R::Tcp, peer: IpAddr, permi
 }
 
 async fn upgrade<R: Runtime>(shared: &Shared, tcp: R::Tcp, peer: IpAddr) -> Option<Upgraded<R>> {
-    let io = timeout::<R, _>(HANDSHAKE, R::accept(tcp, shared.tls.as_ref())).await?.ok()?;
+    let (io, peer) = timeout::<R, _>(HANDSHAKE, prepare::<R>(shared, tcp, peer)).await??;
     timeout::<R, _>(HTTP, speak_http::<R>(shared, io, peer)).await?
+}
+
+/// A connection before its HTTP: hears whom a proxy speaks for, and encrypts.
+async fn prepare<R: Runtime>(shared: &Shared, tcp: R::Tcp, mut peer: IpAddr) -> Option<(R::Io, IpAddr)> {
+    let mut tcp = Unread::<R>(tcp);
+    if shared.proxy_protocol && is_trusted(peer, &shared.proxies) {
+        match proxied::read(&mut tcp).await {
+            Ok(said) => peer = said.unwrap_or(peer),
+            Err(error) => {
+                shared.tally.proxy_header.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(%error, "a proxy's connection is dropped");
+                return None;
+            }
+        }
+    }
+    match R::accept(tcp.0, shared.tls.as_ref()).await {
+        Ok(io) => Some((io, peer)),
+        Err(error) => {
+            shared.tally.tls.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%error, "connection ended before it was encrypted");
+            None
+        }
+    }
+}
+
+/// A connection of which nothing is read yet.
+struct Unread<R: Runtime>(R::Tcp);
+
+impl<R: Runtime> proxied::Source for Unread<R> {
+    fn read(&mut self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send {
+        R::read(&mut self.0, into)
+    }
+
+    fn peek(&mut self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send {
+        R::peek(&mut self.0, into)
+    }
 }
 
 /// What a request for a link came to: how the link begins, and its place.

@@ -47,6 +47,9 @@ pub(crate) struct RelayStartArgs {
     /// HOMING_RELAY_TRUSTED_PROXIES, with commas]
     #[arg(long = "trusted-proxy", value_name = "NETWORK", value_parser = crate::config::parse_network)]
     pub(crate) trusted_proxies: Vec<ipnet::IpNet>,
+    /// Those proxies begin each connection with the PROXY protocol, version 1 or 2 [env: HOMING_RELAY_PROXY_PROTOCOL]
+    #[arg(long)]
+    pub(crate) proxy_protocol: bool,
     /// Links that one address may have at once; with IPv6, a /64 is one address [env: HOMING_RELAY_LINKS_PER_ADDRESS]
     /// [default: 512]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

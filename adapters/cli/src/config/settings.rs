@@ -75,6 +75,8 @@ pub(crate) static RELAY_DRAIN: Setting =
 pub(crate) static RELAY_METRICS: Setting = setting("relay.metrics", "HOMING_RELAY_METRICS", Kind::Address, None);
 pub(crate) static RELAY_PROXIES: Setting =
     setting("relay.trusted_proxies", "HOMING_RELAY_TRUSTED_PROXIES", Kind::Networks, None);
+pub(crate) static RELAY_PROXY_PROTOCOL: Setting =
+    setting("relay.proxy_protocol", "HOMING_RELAY_PROXY_PROTOCOL", Kind::Switch, Some("false"));
 pub(crate) static RELAY_ADDRESS_LINKS: Setting =
     setting("relay.links_per_address", "HOMING_RELAY_LINKS_PER_ADDRESS", Kind::Number(1_000_000), Some("512"));
 pub(crate) static RELAY_ADDRESS_RATE: Setting =
@@ -115,6 +117,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_DRAIN,
     &RELAY_METRICS,
     &RELAY_PROXIES,
+    &RELAY_PROXY_PROTOCOL,
     &RELAY_ADDRESS_LINKS,
     &RELAY_ADDRESS_RATE,
     &RELAY_MAX_LINKS,

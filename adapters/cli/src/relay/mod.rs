@@ -37,6 +37,7 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     let proxies = args.trusted_proxies.iter().map(ToString::to_string).collect();
     let proxies = config.list(&settings::RELAY_PROXIES, proxies);
     let proxies = proxies.iter().filter_map(|network| parse_network(network).ok()).collect();
+    let proxy_protocol = args.proxy_protocol || config.is_on(&settings::RELAY_PROXY_PROTOCOL);
     let links = config.number(&settings::RELAY_ADDRESS_LINKS, args.links_per_address);
     let per_second = config.number(&settings::RELAY_ADDRESS_RATE, args.dials_per_address);
     let addresses = AddressLimits { links, per_second, burst: per_second.saturating_mul(10) };
@@ -55,22 +56,27 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     };
     let admission = book.clone().map_or(Admission::Open, |book| Admission::Ask(book));
     let has_tls = tls.is_some();
-    let names_of = names.clone();
+    let called = names.first().cloned();
     let rest = RelayConfig::new(listen, admission);
     let relay = Relay::bind(RelayConfig {
         tls,
-        names: names_of,
+        names,
         drain,
         metrics,
         addresses,
         proxies,
+        proxy_protocol,
         max_links,
         queues,
         ..rest
     });
     let relay = relay.await.map_err(|error| {
         // Nothing was tried: the command has to be another one.
-        let exit = if matches!(error, RelayError::OpenToAll { .. }) { Exit::Usage } else { Exit::Failed };
+        let exit = if matches!(error, RelayError::OpenToAll { .. } | RelayError::NoProxies) {
+            Exit::Usage
+        } else {
+            Exit::Failed
+        };
         Failure::of(exit, &error)
     })?;
     if let Some(key) = fresh {
@@ -88,7 +94,7 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     let mut hangups = signals::hangups()?;
     let address = relay.local_addr();
     let scheme = if has_tls { "wss" } else { "ws" };
-    let url = format!("{scheme}://{}", names.first().cloned().unwrap_or_else(|| address.to_string()));
+    let url = format!("{scheme}://{}", called.unwrap_or_else(|| address.to_string()));
     tracing::info!(%address, tls = has_tls, open, "the relay listens; hosts take --relay {url}");
     let watched = relay.handle().metrics_addr();
     if let Some(address) = watched {

@@ -52,6 +52,7 @@ fn wrong_usage_exits_2_and_says_what_is_right() {
         (vec!["forward", "nas/web", "here"], "LISTEN_ADDR"),
         (vec!["relay", "start", "--listen", "here"], "--listen"),
         (vec!["relay", "start", "--tls-cert", "c.pem"], "--tls-key"),
+        (vec!["relay", "start", "--open", "--proxy-protocol"], "--trusted-proxy"),
         (vec!["relay", "start", "--open", "--listen", "0.0.0.0:0"], "127.0.0.1"),
         (vec!["host", "start"], "--relay"),
         (vec!["host", "start", "--relay", "ws://example.org"], "wss://"),
