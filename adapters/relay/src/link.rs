@@ -271,6 +271,7 @@ impl<R: Runtime> Link<R> {
                         }
                         let _ = turn.handle(*id, message);
                     }
+                    Incoming::Text(_) => return Err(Fault::Text),
                     Incoming::Ping(payload) => drop(outlet.lock().push_pong(payload)),
                     Incoming::Close(code) => return Ok(Some(code)),
                     Incoming::Nothing => {}

@@ -433,7 +433,8 @@ async fn answer(
 /// Takes what a waiting host says: one outer frame, on the link that it names.
 async fn post(hub: &Hub, request: Request<Incoming>) -> Answer {
     let unknown = || plain(StatusCode::NOT_FOUND, "no host waits under this name\n");
-    let Some(link) = http::link_of(request.headers()) else { return unknown() };
+    // Before the body is waited for.
+    let Some(link) = http::link_of(request.headers()).filter(|link| hub.waits(link)) else { return unknown() };
     let Ok(body) = Limited::new(request.into_body(), FIRST_MESSAGE).collect().await else {
         return plain(StatusCode::BAD_REQUEST, "one message of 512 bytes at most\n");
     };
