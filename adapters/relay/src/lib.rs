@@ -38,6 +38,7 @@ mod proxied;
 mod runtime;
 mod server;
 mod status;
+mod turned_away;
 mod watch;
 
 pub use address::AddressLimits;

@@ -39,7 +39,8 @@ pub(crate) struct Global {
     /// Machine-readable output on stdout: JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say more on stderr; twice for everything [HOMING_LOG takes a filter, such as homing_host=trace]
+    /// Say more on stderr; twice for everything [HOMING_LOG takes a filter, such as homing_host=trace; with
+    /// HOMING_LOG_FORMAT=json each line is an object]
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
     /// Say nothing on stderr but errors

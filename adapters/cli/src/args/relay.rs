@@ -50,6 +50,9 @@ pub(crate) struct RelayStartArgs {
     /// Those proxies begin each connection with the PROXY protocol, version 1 or 2 [env: HOMING_RELAY_PROXY_PROTOCOL]
     #[arg(long)]
     pub(crate) proxy_protocol: bool,
+    /// Say in the log which addresses connections come from; it says none without this [env: HOMING_RELAY_LOG_ADDRESSES]
+    #[arg(long)]
+    pub(crate) log_addresses: bool,
     /// Links that one address may have at once; with IPv6, a /64 is one address [env: HOMING_RELAY_LINKS_PER_ADDRESS]
     /// [default: 512]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

@@ -77,6 +77,8 @@ pub(crate) static RELAY_PROXIES: Setting =
     setting("relay.trusted_proxies", "HOMING_RELAY_TRUSTED_PROXIES", Kind::Networks, None);
 pub(crate) static RELAY_PROXY_PROTOCOL: Setting =
     setting("relay.proxy_protocol", "HOMING_RELAY_PROXY_PROTOCOL", Kind::Switch, Some("false"));
+pub(crate) static RELAY_LOG_ADDRESSES: Setting =
+    setting("relay.log_addresses", "HOMING_RELAY_LOG_ADDRESSES", Kind::Switch, Some("false"));
 pub(crate) static RELAY_ADDRESS_LINKS: Setting =
     setting("relay.links_per_address", "HOMING_RELAY_LINKS_PER_ADDRESS", Kind::Number(1_000_000), Some("512"));
 pub(crate) static RELAY_ADDRESS_RATE: Setting =
@@ -118,6 +120,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_METRICS,
     &RELAY_PROXIES,
     &RELAY_PROXY_PROTOCOL,
+    &RELAY_LOG_ADDRESSES,
     &RELAY_ADDRESS_LINKS,
     &RELAY_ADDRESS_RATE,
     &RELAY_MAX_LINKS,
