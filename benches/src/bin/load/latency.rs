@@ -18,7 +18,7 @@ const PAIRS: usize = 32;
 const RECORD: usize = 16 * 1024;
 /// Pairs that are timed, and how often each sends.
 const PROBES: usize = 8;
-const PACE: Duration = Duration::from_millis(4);
+const PACE: Duration = Duration::from_millis(10);
 const PROBE: usize = 100;
 
 pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
@@ -73,10 +73,8 @@ impl Direct {
                 let mut ticks = interval(PACE);
                 ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
                 loop {
-                    let at = ticks.tick().await;
-                    let late = tokio::time::Instant::now().duration_since(at).as_nanos();
-                    let due = nanos().saturating_sub(u64::try_from(late).unwrap_or(0));
-                    body[..8].copy_from_slice(&due.to_le_bytes());
+                    ticks.tick().await;
+                    body[..8].copy_from_slice(&nanos().to_le_bytes());
                     if here.write_all(&body).await.is_err() {
                         return;
                     }
@@ -86,8 +84,8 @@ impl Direct {
             tasks.spawn(async move {
                 let mut body = [0; PROBE];
                 while there.read_exact(&mut body).await.is_ok() {
-                    let due = body.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
-                    times.lock().unwrap().saturating_record(nanos().saturating_sub(due).max(1));
+                    let sent = body.first_chunk().map_or(0, |first| u64::from_le_bytes(*first));
+                    times.lock().unwrap().saturating_record(nanos().saturating_sub(sent).max(1));
                 }
             });
         }

@@ -115,11 +115,9 @@ async fn drip(mut device: Device, len: usize, pace: Duration) -> Result<(), Lost
     loop {
         tokio::select! {
             biased;
-            at = ticks.tick() => {
-                // From when it was due: a generator that is late must not hide it.
-                let late = tokio::time::Instant::now().duration_since(at).as_nanos();
-                let due = nanos().saturating_sub(u64::try_from(late).unwrap_or(0));
-                body[..8].copy_from_slice(&due.to_le_bytes());
+            _ = ticks.tick() => {
+                // The ticks' own delay, a millisecond, is none of the relay's; waiting for its credit is.
+                body[..8].copy_from_slice(&nanos().to_le_bytes());
                 while !device.push(1, &body) {
                     device.next().await?;
                 }
