@@ -5,6 +5,7 @@ mod activation;
 mod behind;
 mod ends;
 mod exhausted;
+mod full;
 mod logs;
 #[path = "../support/plain.rs"]
 mod plain;
