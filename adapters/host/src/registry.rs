@@ -1,12 +1,10 @@
 //! What a host remembers: its keys and its devices, in an encrypted file.
 
-mod device;
-mod error;
-mod offline;
-
 use std::path::Path;
 
+use homing_core::channel::token_hash;
 use homing_core::crypto::{Identity, PROTO, PublicKey, Secret, hash};
+use homing_core::handshake::{GuestSeed, Suite};
 use homing_local::clock::unix_now;
 use homing_local::device_log::Log;
 use homing_local::hex::{self, Hex};
@@ -14,19 +12,13 @@ use homing_local::{StoreError, Vault};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::audit::AuditFiles;
+use crate::audit::{AuditError, AuditFiles, Writer};
 use crate::grant::{self, Grant};
 use crate::roster;
-use crate::rotation::Former;
+use crate::rotation::{Former, Progress, Rotation};
 use crate::service::Signer;
 use crate::settings::token::{self, ApiToken};
 use crate::settings::{NewToken, Scope};
-
-pub use device::Device;
-pub use error::DeviceError;
-pub use offline::{audit_files, jwks, mint_token, read, rename, revoke, rotate, set_enabled, set_grant};
-
-pub(crate) use device::platform_name;
 
 /// The state file in the data directory.
 pub const STATE_FILE: &str = "relay.enc";
@@ -83,6 +75,123 @@ impl core::fmt::Debug for State {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("State").field("name", &self.name).field("devices", &self.devices).finish_non_exhaustive()
     }
+}
+
+/// A paired device.
+#[derive(Serialize, Deserialize)]
+pub struct Device {
+    /// Its id, 8 bytes in hex.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
+    /// What kind of device it said to be.
+    pub platform: String,
+    /// When it was paired, in Unix seconds.
+    pub paired_at: u64,
+    /// When it was last connected, in Unix seconds.
+    pub last_seen: Option<u64>,
+    key: Hex<32>,
+    suite: u8,
+    pub(crate) root: Hex<32>,
+    token_hash: Hex<32>,
+    /// The key that its guests are known by, which follows from the root.
+    #[serde(default)]
+    guest_key: Option<Hex<32>>,
+    /// Whether the device has said that it stored its pairing, or has come back with it.
+    pub(crate) confirmed: bool,
+    /// Ids of the capabilities that it was given, newest last, with their expiry.
+    pub(crate) capabilities: Vec<(String, u32)>,
+    /// What it may reach; none for everything.
+    #[serde(default)]
+    pub(crate) grant: Option<Grant>,
+    /// The rotation that it followed last: it came by the keys of that.
+    #[serde(default)]
+    pub(crate) followed: u64,
+}
+
+impl core::fmt::Debug for Device {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Device").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What kind of device it says it is (protocol 10.2).
+pub(crate) const fn platform_name(platform: u8) -> &'static str {
+    match platform {
+        1 => "command line",
+        2 => "browser",
+        3 => "phone",
+        _ => "unknown",
+    }
+}
+
+impl Device {
+    pub(crate) fn new(
+        id: [u8; 8],
+        name: String,
+        platform: u8,
+        key: PublicKey,
+        suite: Suite,
+        root: Secret<32>,
+        token: &[u8; 40],
+    ) -> Self {
+        let platform = platform_name(platform);
+        Self {
+            guest_key: Some(guest_key_of(&root)),
+            id: hex::emit(&id),
+            name,
+            platform: platform.into(),
+            paired_at: unix_now(),
+            last_seen: None,
+            key: Hex::new(*key.as_bytes()),
+            suite: suite.to_byte(),
+            root: Hex(root),
+            token_hash: Hex::new(token_hash(token)),
+            confirmed: false,
+            capabilities: Vec::new(),
+            grant: None,
+            followed: 0,
+        }
+    }
+
+    /// What it may reach; none for everything.
+    #[must_use]
+    pub const fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref()
+    }
+
+    /// The key that it is known by.
+    pub(crate) const fn key(&self) -> PublicKey {
+        PublicKey::from_bytes(*self.key.0.expose())
+    }
+
+    /// The key that its guests are known by.
+    pub(crate) fn guest_key(&self) -> PublicKey {
+        let key = self.guest_key.as_ref().map(|key| *key.0.expose());
+        PublicKey::from_bytes(key.unwrap_or_else(|| *guest_key_of(&self.root.0).0.expose()))
+    }
+
+    /// What is kept of its bearer token.
+    pub(crate) const fn token_hash(&self) -> [u8; 32] {
+        *self.token_hash.0.expose()
+    }
+
+    /// The suite that it was paired with, and must not fall below.
+    pub(crate) fn suite(&self) -> Suite {
+        Suite::from_byte(self.suite).unwrap_or(Suite::Hybrid)
+    }
+
+    /// Remembers a capability; only the last few can still be in use.
+    pub(crate) fn gave_capability(&mut self, id: [u8; 8], expiry: u32) {
+        const KEPT: usize = 4;
+        self.capabilities.push((hex::emit(&id), expiry));
+        let excess = self.capabilities.len().saturating_sub(KEPT);
+        self.capabilities.drain(..excess);
+    }
+}
+
+fn guest_key_of(root: &Secret<32>) -> Hex<32> {
+    Hex::new(*GuestSeed::of(root).identity().public().as_bytes())
 }
 
 impl State {
@@ -238,10 +347,46 @@ impl State {
     pub(crate) fn tidy(&mut self) {
         let now = unix_now();
         for device in &mut self.devices {
-            device.complete();
+            let root = &device.root.0;
+            device.guest_key.get_or_insert_with(|| guest_key_of(root));
         }
         self.devices.retain(|device| device.confirmed || now.saturating_sub(device.paired_at) < UNCONFIRMED_LIFE);
     }
+}
+
+/// Why a device could not be renamed or revoked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// None is called so.
+    #[error("no device is called {0:?}; `homing host devices list` shows them")]
+    Unknown(String),
+    /// Several are called so.
+    #[error("several devices are called {0:?}; use the id")]
+    Ambiguous(String),
+    /// A name that is empty, too long, or has control characters.
+    #[error("a device's name has 1 to 64 characters, none of them a control character")]
+    Name,
+    /// The state file.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit trail.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Devices still follow the last rotation.
+    #[error(
+        "devices follow the last rotation until {until}, and {waiting} of them have not yet; `homing host devices list` \
+         shows which, `homing host rotate --now` shuts them out"
+    )]
+    Rotating {
+        /// When that ends.
+        until: String,
+        /// How many have not.
+        waiting: usize,
+    },
+    /// There is no state file.
+    #[error("there is no host in this data directory; start one with `homing host start`")]
+    NoHost,
 }
 
 pub(crate) fn check_name(name: &str) -> Result<&str, DeviceError> {
@@ -272,4 +417,102 @@ fn complete(mut vault: Vault<State>, mut state: State) -> Result<(Vault<State>, 
         state = completed;
     }
     Ok((vault, state))
+}
+
+/// The audit trail of the host in this data directory, to be read.
+///
+/// # Errors
+/// [`DeviceError::NoHost`], [`DeviceError::Store`].
+pub fn audit_files(data: &Path) -> Result<AuditFiles, DeviceError> {
+    let (_, state) = open(data)?;
+    Ok(state.audit_files(data))
+}
+
+/// What services of the host in this data directory check its assertions with: a JSON Web Key Set.
+///
+/// # Errors
+/// [`DeviceError::NoHost`], [`DeviceError::Store`].
+pub fn jwks(data: &Path) -> Result<Value, DeviceError> {
+    let (_, state) = open(data)?;
+    Ok(state.signer().map_or_else(|| json!({ "keys": [] }), |signer| signer.jwks()))
+}
+
+fn open(data: &Path) -> Result<(Vault<State>, State), DeviceError> {
+    let (vault, state) = Vault::open(data, STATE_FILE, KEY_FILE)?.ok_or(DeviceError::NoHost)?;
+    Ok(complete(vault, state)?)
+}
+
+/// Changes a host that is not running, and notes it in its audit trail.
+fn change<R>(
+    data: &Path,
+    event: &str,
+    change: impl FnOnce(&mut State) -> Result<(R, Value), DeviceError>,
+) -> Result<R, DeviceError> {
+    let (mut vault, state) = open(data)?;
+    // First: what cannot be noted is not done.
+    let mut trail = Writer::open(state.audit_files(data))?;
+    let ((result, said), _) = vault.try_update(|state| state.noting(change))?;
+    trail.append(unix_now(), event, &said)?;
+    trail.seal()?;
+    Ok(result)
+}
+
+/// The state of a host that is not running.
+///
+/// # Errors
+/// [`DeviceError::NoHost`], [`DeviceError::Store`].
+pub fn read(data: &Path) -> Result<State, DeviceError> {
+    open(data).map(|(_, state)| state)
+}
+
+/// Renames a device of a host that is not running.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn rename(data: &Path, id: &str, name: &str) -> Result<(), DeviceError> {
+    let name = check_name(name)?;
+    change(data, "renamed", |state| Ok(((), state.rename(id, name)?)))
+}
+
+/// Revokes a device of a host that is not running: it can never connect again.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn revoke(data: &Path, id: &str) -> Result<(), DeviceError> {
+    change(data, "revoked", |state| Ok(((), state.revoke(id)?.1)))
+}
+
+/// Says what a device of a host that is not running may reach; none for everything.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn set_grant(data: &Path, id: &str, grant: Option<Grant>) -> Result<(), DeviceError> {
+    change(data, "grant set", |state| Ok(((), state.set_grant(id, grant)?)))
+}
+
+/// Lets a host that is not running be reached, or not, from its next start on.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn set_enabled(data: &Path, enabled: bool) -> Result<(), DeviceError> {
+    change(data, if enabled { "enabled" } else { "disabled" }, |state| {
+        state.enabled = enabled;
+        Ok(((), json!({})))
+    })
+}
+
+/// Gives a host that is not running other keys, or ends the overlap of a rotation before.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn rotate(data: &Path, what: Rotation) -> Result<Progress, DeviceError> {
+    change(data, "rotated", |state| state.rotate(what, unix_now()))
+}
+
+/// Makes a token for the settings API of a host that is not running; `life` is in seconds.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn mint_token(data: &Path, scope: Scope, life: u64) -> Result<NewToken, DeviceError> {
+    change(data, "token made", |state| Ok(state.mint_token(scope, life)))
 }
