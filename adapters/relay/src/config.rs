@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::account::Admit;
 use crate::address::AddressLimits;
+use crate::directory::Directory;
 use crate::hub::Tap;
 
 /// Who may register a host.
@@ -75,8 +76,8 @@ pub struct RelayConfig {
     /// Whether those proxies begin each connection with the PROXY protocol, version 1 or 2. Then one of theirs that does
     /// not is dropped; others are served as they are.
     pub proxy_protocol: bool,
-    /// Whether the log may say which addresses connections come from.
-    pub log_addresses: bool,
+    /// Which relay serves which route, where there are several; none where this one is alone.
+    pub directory: Option<Arc<dyn Directory>>,
     /// Sees each forwarded record's size and direction.
     pub tap: Option<Tap>,
 }
@@ -101,7 +102,7 @@ impl RelayConfig {
             addresses: AddressLimits { links: 512, per_second: 20, burst: 200 },
             proxies: Vec::new(),
             proxy_protocol: false,
-            log_addresses: false,
+            directory: None,
             tap: None,
         }
     }

@@ -22,6 +22,7 @@
 pub mod account;
 mod address;
 mod config;
+pub mod directory;
 mod forwarded;
 mod frame;
 mod http;
@@ -38,7 +39,6 @@ mod proxied;
 mod runtime;
 mod server;
 mod status;
-mod turned_away;
 mod watch;
 
 pub use address::AddressLimits;
