@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 
 const fn chatter(command: &Command) -> Chatter {
     match command {
-        Command::Relay(RelayCommand::Start(_)) | Command::Host(HostCommand::Start(_)) => Chatter::Server,
+        Command::Relay(RelayCommand::Start(_)) => Chatter::Throttled,
+        Command::Host(HostCommand::Start(_)) => Chatter::Server,
         Command::Demo(_) => Chatter::Show,
         _ => Chatter::Command,
     }
@@ -68,7 +69,10 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
         Command::Man { dir } => documents::man(&dir, out),
         Command::Config(command) => configure(&command, &data()?, out),
         Command::Demo(args) => block_on(None, demo::demo(args, out)),
-        Command::Relay(RelayCommand::Start(args)) => block_on(None, relay::start(*args, &data()?, out)),
+        Command::Relay(RelayCommand::Start(args)) => {
+            let socket = supervisor::socket()?; // while there is one thread only
+            block_on(None, relay::start(args, socket, &data()?, out))
+        }
         Command::Relay(RelayCommand::Status) => brief(relay::status(&data()?, out)),
         Command::Relay(RelayCommand::Keys(command)) => brief(relay::keys(command, &data()?, out)),
         Command::Host(command) => {

@@ -2,8 +2,25 @@
 
 use core::convert::Infallible;
 use core::future::pending;
+use std::net::TcpListener;
 
+use listenfd::ListenFd;
 use sd_notify::NotifyState;
+
+use crate::failure::Failure;
+
+/// The socket that it listens on, where the service manager has taken one (sd_listen_fds(3)).
+///
+/// # Errors
+/// Where there are several, or it is no listener of TCP.
+pub(crate) fn socket() -> Result<Option<TcpListener>, Failure> {
+    let mut given = ListenFd::from_env();
+    if given.len() > 1 {
+        return Err(Failure::usage("the service manager gives several sockets: the relay takes one, for TCP"));
+    }
+    let unfit = |error| Failure::usage(format!("the socket of the service manager is none for TCP: {error}"));
+    given.take_tcp_listener(0).map_err(unfit)
+}
 
 /// The server does its work now; `status` is one line for people.
 pub(crate) fn ready(status: &str) {

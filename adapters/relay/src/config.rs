@@ -12,7 +12,6 @@ use ipnet::IpNet;
 
 use crate::account::Admit;
 use crate::address::AddressLimits;
-use crate::directory::Directory;
 use crate::hub::Tap;
 
 /// Who may register a host.
@@ -76,8 +75,8 @@ pub struct RelayConfig {
     /// Whether those proxies begin each connection with the PROXY protocol, version 1 or 2. Then one of theirs that does
     /// not is dropped; others are served as they are.
     pub proxy_protocol: bool,
-    /// Which relay serves which route, where there are several; none where this one is alone.
-    pub directory: Option<Arc<dyn Directory>>,
+    /// Whether the log may say which addresses connections come from.
+    pub log_addresses: bool,
     /// Sees each forwarded record's size and direction.
     pub tap: Option<Tap>,
 }
@@ -102,7 +101,7 @@ impl RelayConfig {
             addresses: AddressLimits { links: 512, per_second: 20, burst: 200 },
             proxies: Vec::new(),
             proxy_protocol: false,
-            directory: None,
+            log_addresses: false,
             tap: None,
         }
     }

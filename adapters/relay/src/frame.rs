@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     Protocol,
     /// A text frame; links are binary.
     Text,
+    /// A text, or a reason to close, that is not UTF-8.
+    NotUtf8,
     /// Longer than any message of the protocol.
     TooLong,
 }
@@ -33,6 +35,7 @@ impl Fault {
         match self {
             Self::Protocol => 1002,
             Self::Text => 1003,
+            Self::NotUtf8 => 1007,
             Self::TooLong => 1009,
         }
     }
@@ -43,6 +46,8 @@ impl Fault {
 pub(crate) enum Incoming<'b> {
     /// A whole binary message.
     Message(&'b mut [u8]),
+    /// A whole text; only where the decoder takes any.
+    Text(&'b mut [u8]),
     /// A ping, to be answered with the same payload.
     Ping(&'b [u8]),
     /// The peer ends the link; its code, 1005 where it gave none.
@@ -62,11 +67,19 @@ struct Head {
 /// Cuts a byte stream into messages; holds nothing but the fragments of an unfinished one.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    fragments: Option<Vec<u8>>,
+    /// The opcode of the unfinished message, and what has come of it.
+    fragments: Option<(u8, Vec<u8>)>,
     whole: Vec<u8>,
+    takes_texts: bool,
 }
 
 impl Decoder {
+    /// One that takes texts as well, as every test of the standard does.
+    #[allow(dead_code, reason = "links are binary; the echo that is tested for conformance takes both")]
+    pub(crate) fn with_texts() -> Self {
+        Self { takes_texts: true, ..Self::default() }
+    }
+
     /// Reads the frame that `buf` starts with and says how long it was; `None` where it is not
     /// complete yet. No message may be longer than `limit` bytes.
     pub(crate) fn read<'b>(
@@ -74,28 +87,23 @@ impl Decoder {
         buf: &'b mut [u8],
         limit: usize,
     ) -> Result<Option<(Incoming<'b>, usize)>, Fault> {
-        let Some(head) = parse_head(buf, limit)? else { return Ok(None) };
+        let Some(head) = self.parse_head(buf, limit)? else { return Ok(None) };
         let Some(payload) = buf.get_mut(head.start..head.end) else { return Ok(None) };
         unmask(payload, head.mask);
         let incoming = match head.opcode {
-            BINARY | CONTINUATION => self.assemble(&head, payload, limit)?,
+            TEXT | BINARY | CONTINUATION => self.assemble(&head, payload, limit)?,
             PING => Incoming::Ping(payload),
-            CLOSE => Incoming::Close(match *payload {
-                [] => 1005,
-                [a, b, ..] => u16::from_be_bytes([a, b]),
-                [_] => return Err(Fault::Protocol),
-            }),
+            CLOSE => Incoming::Close(parse_close(payload)?),
             _ => Incoming::Nothing,
         };
         Ok(Some((incoming, head.end)))
     }
 
     fn assemble<'b>(&'b mut self, head: &Head, payload: &'b mut [u8], limit: usize) -> Result<Incoming<'b>, Fault> {
-        match (head.opcode == BINARY, self.fragments.is_some()) {
-            (true, false) if head.fin => return Ok(Incoming::Message(payload)),
-            (true, false) => self.fragments = Some(payload.to_vec()),
-            (false, true) => {
-                let parts = self.fragments.get_or_insert_default();
+        match (head.opcode != CONTINUATION, &mut self.fragments) {
+            (true, None) if head.fin => return whole(head.opcode, payload),
+            (true, None) => self.fragments = Some((head.opcode, payload.to_vec())),
+            (false, Some((_, parts))) => {
                 if parts.len() + payload.len() > limit {
                     return Err(Fault::TooLong);
                 }
@@ -106,34 +114,65 @@ impl Decoder {
         if !head.fin {
             return Ok(Incoming::Nothing);
         }
-        self.whole = self.fragments.take().unwrap_or_default();
-        Ok(Incoming::Message(&mut self.whole))
+        let (opcode, parts) = self.fragments.take().unwrap_or_default();
+        self.whole = parts;
+        whole(opcode, &mut self.whole)
+    }
+
+    /// Reads a frame's header and checks all that can be checked before its payload is there.
+    fn parse_head(&self, buf: &[u8], limit: usize) -> Result<Option<Head>, Fault> {
+        let [first, second, rest @ ..] = buf else { return Ok(None) };
+        let (opcode, fin) = (first & 0x0f, first & FIN != 0);
+        if first & RESERVED != 0 || second & MASKED == 0 {
+            return Err(Fault::Protocol);
+        }
+        // A length has one spelling, the shortest, and none has its highest bit set.
+        let (len, least, rest) = match (second & !MASKED, rest) {
+            (126, [a, b, rest @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 126, rest),
+            (127, [a, b, c, d, e, f, g, h, rest @ ..]) => {
+                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 0x1_0000, rest)
+            }
+            (126 | 127, _) => return Ok(None),
+            (short, rest) => (u64::from(short), 0, rest),
+        };
+        if len < least || len > i64::MAX as u64 {
+            return Err(Fault::Protocol);
+        }
+        let limit = match opcode {
+            TEXT if !self.takes_texts => return Err(Fault::Text),
+            TEXT | BINARY | CONTINUATION => limit,
+            CLOSE | PING | PONG if fin && len <= MAX_CONTROL as u64 => MAX_CONTROL,
+            _ => return Err(Fault::Protocol),
+        };
+        let len = usize::try_from(len).ok().filter(|len| *len <= limit).ok_or(Fault::TooLong)?;
+        let [a, b, c, d, rest @ ..] = rest else { return Ok(None) };
+        let start = buf.len() - rest.len();
+        Ok(Some(Head { opcode, fin, mask: [*a, *b, *c, *d], start, end: start + len }))
     }
 }
 
-/// Reads a frame's header and checks all that can be checked before its payload is there.
-fn parse_head(buf: &[u8], limit: usize) -> Result<Option<Head>, Fault> {
-    let [first, second, rest @ ..] = buf else { return Ok(None) };
-    let (opcode, fin) = (first & 0x0f, first & FIN != 0);
-    if first & RESERVED != 0 || second & MASKED == 0 {
+fn whole(opcode: u8, payload: &mut [u8]) -> Result<Incoming<'_>, Fault> {
+    match opcode {
+        TEXT if core::str::from_utf8(payload).is_err() => Err(Fault::NotUtf8),
+        TEXT => Ok(Incoming::Text(payload)),
+        _ => Ok(Incoming::Message(payload)),
+    }
+}
+
+/// The code of a close frame; 1005 where it has none.
+fn parse_close(payload: &[u8]) -> Result<u16, Fault> {
+    let [a, b, reason @ ..] = payload else {
+        return if payload.is_empty() { Ok(1005) } else { Err(Fault::Protocol) };
+    };
+    let code = u16::from_be_bytes([*a, *b]);
+    // What the standard has given out, what is registered, and what is for private use.
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(Fault::Protocol);
     }
-    let (len, rest) = match (second & !MASKED, rest) {
-        (126, [a, b, rest @ ..]) => (u64::from(u16::from_be_bytes([*a, *b])), rest),
-        (127, [a, b, c, d, e, f, g, h, rest @ ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), rest),
-        (126 | 127, _) => return Ok(None),
-        (short, rest) => (u64::from(short), rest),
-    };
-    let limit = match opcode {
-        TEXT => return Err(Fault::Text),
-        BINARY | CONTINUATION => limit,
-        CLOSE | PING | PONG if fin && len <= MAX_CONTROL as u64 => MAX_CONTROL,
-        _ => return Err(Fault::Protocol),
-    };
-    let len = usize::try_from(len).ok().filter(|len| *len <= limit).ok_or(Fault::TooLong)?;
-    let [a, b, c, d, rest @ ..] = rest else { return Ok(None) };
-    let start = buf.len() - rest.len();
-    Ok(Some(Head { opcode, fin, mask: [*a, *b, *c, *d], start, end: start + len }))
+    if core::str::from_utf8(reason).is_err() {
+        return Err(Fault::NotUtf8);
+    }
+    Ok(code)
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
@@ -263,8 +302,25 @@ mod tests {
         assert_eq!(fault(&[PING, MASKED]), Fault::Protocol, "a ping in fragments");
         assert_eq!(fault(&[FIN | PING, MASKED | 126, 0, 126]), Fault::Protocol);
         assert_eq!(fault(&[FIN | BINARY, MASKED | 101]), Fault::TooLong);
-        assert_eq!(fault(&[FIN | BINARY, MASKED | 127, 255, 0, 0, 0, 0, 0, 0, 0]), Fault::TooLong);
+        assert_eq!(fault(&[FIN | BINARY, MASKED | 127, 127, 0, 0, 0, 0, 0, 0, 0]), Fault::TooLong);
+        assert_eq!(fault(&[FIN | BINARY, MASKED | 127, 255, 0, 0, 0, 0, 0, 0, 0]), Fault::Protocol, "the highest bit");
+        assert_eq!(fault(&[FIN | BINARY, MASKED | 126, 0, 125]), Fault::Protocol, "a length spelled too long");
+        assert_eq!(fault(&[FIN | BINARY, MASKED | 127, 0, 0, 0, 0, 0, 0, 255, 255]), Fault::Protocol);
         assert_eq!(fault(&client(FIN | CLOSE, &[3])), Fault::Protocol);
+    }
+
+    #[test]
+    fn texts_are_taken_where_they_are_wanted_and_are_utf8() {
+        let mut decoder = Decoder::with_texts();
+        let mut step = |first, payload: &[u8]| match decoder.read(&mut client(first, payload), 100) {
+            Ok(Some((Incoming::Text(text), _))) => Ok(Some(text.to_vec())),
+            Ok(_) => Ok(None),
+            Err(fault) => Err(fault),
+        };
+        assert_eq!(step(FIN | TEXT, b"h\xc3\xa4"), Ok(Some(b"h\xc3\xa4".to_vec())));
+        assert_eq!(step(FIN | TEXT, b"h\xe4"), Err(Fault::NotUtf8));
+        assert_eq!(step(TEXT, b"\xc3"), Ok(None));
+        assert_eq!(step(FIN | CONTINUATION, b"\xa4"), Ok(Some(b"\xc3\xa4".to_vec())), "a letter in two fragments");
     }
 
     #[test]
@@ -275,5 +331,9 @@ mod tests {
         };
         assert_eq!(code(&[]), 1005);
         assert_eq!(code(&[3, 232, b'b', b'y', b'e']), 1000);
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535_u16] {
+            assert_eq!(parse_close(&code.to_be_bytes()), Err(Fault::Protocol), "{code} is never sent");
+        }
+        assert_eq!(parse_close(&[3, 232, 0xff]), Err(Fault::NotUtf8));
     }
 }

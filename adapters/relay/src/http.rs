@@ -7,17 +7,16 @@ use std::time::SystemTime;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use bytes::Bytes;
 use homing_driver::relay::events::{EVENTS_PATH, parse_base64url};
-use homing_driver::relay::{MAX_AUTHORITY, PATH, ROUTE_HEADER, SUBPROTOCOL, Seek};
+use homing_driver::relay::{MAX_AUTHORITY, PATH, SUBPROTOCOL};
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue,
-    LOCATION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName,
+    HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::address::TooMuch;
-use crate::directory::Placement;
 use crate::hub::LinkName;
 use crate::outbox::Form;
 
@@ -33,8 +32,6 @@ pub(crate) struct Opening {
     pub(crate) name: Box<str>,
     /// How its messages look on the wire.
     pub(crate) form: Form,
-    /// Which of its host's links it is, as that counts them.
-    pub(crate) number: u8,
 }
 
 /// What the surface needs to know of the relay.
@@ -56,8 +53,8 @@ impl Surface {
         match path {
             PATH | EVENTS_PATH => {
                 let opened = match path {
-                    PATH => self.open(request.headers(), has_room),
-                    _ => self.wait(request.headers(), has_room),
+                    PATH => self.open(request, has_room),
+                    _ => self.wait(request, has_room),
                 };
                 match opened {
                     Ok((answer, opening)) => (answer, Some(opening)),
@@ -70,14 +67,18 @@ impl Surface {
         }
     }
 
-    fn open(&self, headers: &HeaderMap, has_room: bool) -> Result<(Answer, Opening), Box<Answer>> {
+    fn open<B>(&self, request: &Request<B>, has_room: bool) -> Result<(Answer, Opening), Box<Answer>> {
+        let headers = request.headers();
         if !has_token(headers, &CONNECTION, "upgrade") || !has_token(headers, &UPGRADE, "websocket") {
             let text = "links are WebSockets; a proxy in front has to pass Upgrade on\n";
             let mut refusal = plain(StatusCode::UPGRADE_REQUIRED, text);
             refusal.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
             return Err(refusal.into());
         }
-        if headers.get(SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes) != Some(b"13") {
+        if request.version() < Version::HTTP_11 {
+            return Err(plain(StatusCode::BAD_REQUEST, "links need HTTP/1.1\n").into());
+        }
+        if only(headers, &SEC_WEBSOCKET_VERSION) != Some(b"13") {
             let mut refusal = plain(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13\n");
             refusal.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             return Err(refusal.into());
@@ -86,12 +87,11 @@ impl Surface {
             let text = "this relay speaks the subprotocol homing.1\n";
             return Err(plain(StatusCode::BAD_REQUEST, text).into());
         }
-        // Sixteen bytes in base64.
-        let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
-        let Some(key) = key.filter(|key| key.len() == 24) else {
-            return Err(plain(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing\n").into());
+        let Some(key) = only(headers, &SEC_WEBSOCKET_KEY).filter(|key| is_key(key)) else {
+            let text = "Sec-WebSocket-Key has to be there, once: sixteen bytes in base64\n";
+            return Err(plain(StatusCode::BAD_REQUEST, text).into());
         };
-        let name = self.name(headers)?;
+        let name = self.name(request)?;
         if !has_room {
             return Err(full());
         }
@@ -104,16 +104,16 @@ impl Surface {
         if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key)) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
-        Ok((answer, Opening { name, form: Form::WebSocket, number: 0 }))
+        Ok((answer, Opening { name, form: Form::WebSocket }))
     }
 
     /// A link on which a host waits.
-    fn wait(&self, headers: &HeaderMap, has_room: bool) -> Result<(Answer, Opening), Box<Answer>> {
-        if !has_token(headers, &ACCEPT, EVENT_STREAM) {
+    fn wait<B>(&self, request: &Request<B>, has_room: bool) -> Result<(Answer, Opening), Box<Answer>> {
+        if !has_token(request.headers(), &ACCEPT, EVENT_STREAM) {
             let text = "hosts wait here; ask for text/event-stream\n";
             return Err(plain(StatusCode::NOT_ACCEPTABLE, text).into());
         }
-        let name = self.name(headers)?;
+        let name = self.name(request)?;
         if !has_room {
             return Err(full());
         }
@@ -128,17 +128,26 @@ impl Surface {
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
             headers.insert(DATE, date);
         }
-        Ok((answer, Opening { name, form: Form::Events, number: 0 }))
+        Ok((answer, Opening { name, form: Form::Events }))
     }
 
-    /// The name that the endpoint dialled, spelled as it is in proofs.
-    pub(crate) fn name(&self, headers: &HeaderMap) -> Result<Box<str>, Box<Answer>> {
-        let host = headers.get(HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    /// The name that the endpoint dialled, spelled as it is in proofs. Refuses what a proxy in front may understand
+    /// otherwise: a body, where the link's bytes come, and two names.
+    fn name<B>(&self, request: &Request<B>) -> Result<Box<str>, Box<Answer>> {
+        let headers = request.headers();
+        let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
+        if headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0") {
+            return Err(plain(StatusCode::BAD_REQUEST, "a link's request has no body\n").into());
+        }
+        let host = only(headers, &HOST).and_then(|host| core::str::from_utf8(host).ok()).unwrap_or_default();
+        if !host.is_ascii() || request.uri().authority().is_some_and(|a| !a.as_str().eq_ignore_ascii_case(host)) {
+            return Err(plain(StatusCode::BAD_REQUEST, "Host is no name, or another than the target's\n").into());
+        }
         let host = host.to_ascii_lowercase();
         let default_port = if self.tls { ":443" } else { ":80" };
         let name = host.strip_suffix(default_port).unwrap_or(&host);
         if name.is_empty() || name.len() > MAX_AUTHORITY {
-            return Err(plain(StatusCode::BAD_REQUEST, "Host is missing or too long\n").into());
+            return Err(plain(StatusCode::BAD_REQUEST, "Host is missing, there twice, or too long\n").into());
         }
         if !self.names.is_empty() && !self.names.iter().any(|known| known == name) {
             return Err(plain(StatusCode::MISDIRECTED_REQUEST, "this relay goes by another name\n").into());
@@ -153,29 +162,6 @@ pub(crate) fn link_of(headers: &HeaderMap) -> Option<LinkName> {
     let (scheme, name) = value.split_once(' ')?;
     let name = scheme.eq_ignore_ascii_case("bearer").then(|| parse_base64url(name.trim().as_bytes()))??;
     name.try_into().ok()
-}
-
-/// What a request for a link says of its route; none where it says nothing.
-pub(crate) fn seek_of(headers: &HeaderMap) -> Result<Option<Seek>, Box<Answer>> {
-    let Some(value) = headers.get(ROUTE_HEADER) else { return Ok(None) };
-    let seek = value.to_str().ok().and_then(|value| value.parse().ok());
-    seek.map(Some).ok_or_else(|| plain(StatusCode::BAD_REQUEST, "Homing-Route is malformed\n").into())
-}
-
-/// Sends an endpoint to another relay of the cluster, or away; none where it has come to the right one.
-pub(crate) fn sent(placement: &Placement, path: &str) -> Option<Answer> {
-    match placement {
-        Placement::Here => None,
-        Placement::At(url) => {
-            let mut answer = plain(StatusCode::TEMPORARY_REDIRECT, "another relay of this cluster serves the route\n");
-            let location = HeaderValue::from_str(&format!("{url}{path}")).ok()?;
-            answer.headers_mut().insert(LOCATION, location);
-            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            Some(answer)
-        }
-        Placement::Taken => Some(plain(StatusCode::CONFLICT, "this host is attached to the cluster already\n")),
-        Placement::Nowhere => Some(*full()),
-    }
 }
 
 /// The bytes of an answer that has no body, for a connection that is a link from there on.
@@ -205,6 +191,19 @@ fn full() -> Box<Answer> {
     let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, "no room for another link\n");
     refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
     refusal.into()
+}
+
+/// The value of a header that may be there once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first.as_bytes())
+}
+
+/// Whether this is sixteen bytes in base64.
+fn is_key(text: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    matches!(text.split_at_checked(22), Some((digits, b"==")) if digits.iter().all(is_digit))
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
@@ -267,7 +266,7 @@ mod tests {
             (answer, opening)
         };
         let (answer, opening) = ask(Some("text/event-stream"), "Relay.example.org:443", true);
-        assert_eq!(opening, Some(Opening { name: "relay.example.org".into(), form: Form::Events, number: 0 }));
+        assert_eq!(opening, Some(Opening { name: "relay.example.org".into(), form: Form::Events }));
         let head = String::from_utf8(head(&answer)).unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"), "{head}");
         assert!(head.contains("x-accel-buffering: no\r\n") && head.ends_with("\r\n\r\n"), "{head}");

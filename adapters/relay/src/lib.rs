@@ -22,7 +22,6 @@
 pub mod account;
 mod address;
 mod config;
-pub mod directory;
 mod forwarded;
 mod frame;
 mod http;
@@ -39,6 +38,7 @@ mod proxied;
 mod runtime;
 mod server;
 mod status;
+mod turned_away;
 mod watch;
 
 pub use address::AddressLimits;

@@ -73,8 +73,6 @@ struct Link<R: Runtime> {
     is_host: bool,
     /// What its host's messages name it by, where that waits: they come on other connections.
     waits: Option<LinkName>,
-    /// Which of its host's links it is, as that counts them.
-    number: u8,
     /// Whether the host may come in.
     answer: Option<(RouteId, Answer)>,
     /// Nothing is read before this, which its account has to wait for.
@@ -119,7 +117,6 @@ pub(crate) async fn run<R: Runtime>(mut io: R::Io, head: Vec<u8>, early: Bytes, 
         spoke: false,
         is_host: false,
         waits,
-        number: opening.number,
         writing: VecDeque::new(),
         answer: None,
         pause: None,
@@ -202,11 +199,11 @@ impl<R: Runtime> Link<R> {
     fn poll_answer(&mut self, cx: &mut Context<'_>) {
         let asked = self.outlet.lock().take_ask();
         if let Some(ask) = asked {
-            self.answer = self.hub.ask(ask, self.number).map(|answer| (ask.route_id, answer));
+            self.answer = self.hub.ask(ask).map(|answer| (ask.route_id, answer));
         }
         let Some((route, answer)) = &mut self.answer else { return };
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            self.hub.settle(self.id, *route, self.number, answer);
+            self.hub.settle(self.id, *route, answer);
             self.answer = None;
         }
     }
@@ -274,6 +271,7 @@ impl<R: Runtime> Link<R> {
                         }
                         let _ = turn.handle(*id, message);
                     }
+                    Incoming::Text(_) => return Err(Fault::Text),
                     Incoming::Ping(payload) => drop(outlet.lock().push_pong(payload)),
                     Incoming::Close(code) => return Ok(Some(code)),
                     Incoming::Nothing => {}

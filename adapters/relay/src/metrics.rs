@@ -8,7 +8,6 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::directory::{Counts, Standing};
 use crate::status::Status;
 
 /// The type of the text.
@@ -24,8 +23,6 @@ pub(crate) struct Snapshot {
     pub(crate) turned_away: Vec<(&'static str, u64)>,
     /// Why the relay ended links, and how often.
     pub(crate) ended: Vec<(Code, u64)>,
-    /// How the directory of a cluster stands.
-    pub(crate) directory: Option<Counts>,
     /// Bytes of memory and open descriptors of the process, where the system tells.
     pub(crate) process: Option<(u64, u64)>,
 }
@@ -66,9 +63,6 @@ impl Snapshot {
         rows.push(("turned_away", "Connections that got no link", Counter, away));
         let ended = self.ended.iter().map(|(code, count)| by("code", name(*code), *count)).collect();
         rows.push(("ended", "Links that the relay ended", Counter, ended));
-        if let Some(directory) = &self.directory {
-            rows.extend(directory_rows(directory));
-        }
         if let Some((memory, descriptors)) = self.process {
             rows.push(("resident_memory_bytes", "Memory of the process", Gauge, one(memory)));
             rows.push(("open_descriptors", "Descriptors of the process", Gauge, one(descriptors)));
@@ -125,28 +119,6 @@ impl Collector for Snapshot {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         encoder.encode_descriptor("build", "What runs", None, MetricType::Info)?.encode_info(&version)
     }
-}
-
-fn directory_rows(directory: &Counts) -> [Row; 7] {
-    use MetricType::{Counter, Gauge};
-    let by = |label, value: &'static str, count: u64| (Some((label, value)), count);
-    let one = |value: u64| vec![(None, value)];
-    let standings = Standing::ALL.map(|known| by("state", known.name(), u64::from(known == directory.standing)));
-    let sent = vec![by("role", "host", directory.hosts_sent), by("role", "device", directory.devices_sent)];
-    [
-        ("directory", "1 at how the directory of the cluster stands", Gauge, standings.into()),
-        ("directory_nodes", "Relays of the cluster that take links", Gauge, one(directory.nodes)),
-        ("directory_routes", "Routes that the directory has at this relay", Gauge, one(directory.routes)),
-        ("directory_known", "Routes that the directory knows a relay for", Gauge, one(directory.known)),
-        ("directory_sent", "Requests sent to another relay", Counter, sent),
-        (
-            "directory_given_up",
-            "Routes given up to another relay, or for want of proof",
-            Counter,
-            one(directory.given_up),
-        ),
-        ("directory_lost", "How often the directory was lost", Counter, one(directory.lost)),
-    ]
 }
 
 const fn name(code: Code) -> &'static str {

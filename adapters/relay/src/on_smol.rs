@@ -31,6 +31,10 @@ impl Runtime for Smol {
         TcpListener::bind(address).await
     }
 
+    fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+        TcpListener::try_from(socket)
+    }
+
     fn address(listener: &TcpListener) -> io::Result<SocketAddr> {
         listener.local_addr()
     }

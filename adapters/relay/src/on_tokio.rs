@@ -24,6 +24,10 @@ impl Runtime for Tokio {
         TcpListener::bind(address).await
     }
 
+    fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+        TcpListener::from_std(socket)
+    }
+
     fn address(listener: &TcpListener) -> io::Result<SocketAddr> {
         listener.local_addr()
     }

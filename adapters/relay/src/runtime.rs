@@ -25,6 +25,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Takes an address.
     fn listen(address: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>> + Send;
+    /// Takes over a socket that listens already, and does not block.
+    ///
+    /// # Errors
+    /// The system's.
+    fn adopt(socket: std::net::TcpListener) -> io::Result<Self::Listener>;
     /// The address that was taken.
     ///
     /// # Errors

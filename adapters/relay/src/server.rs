@@ -4,16 +4,16 @@ use core::fmt;
 use core::future::{Future as _, pending, poll_fn};
 use core::net::{IpAddr, SocketAddr};
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use homing_driver::relay::events::EVENTS_PATH;
-use homing_driver::relay::{PATH, ServerTls, TlsError};
+use homing_driver::relay::{ServerTls, TlsError};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -35,6 +35,7 @@ use crate::metrics::{self, Snapshot};
 use crate::proxied;
 use crate::runtime::{Runtime, Timer, timeout};
 use crate::status::Status;
+use crate::turned_away::{Tally, Why};
 use crate::watch;
 
 /// How long a TLS handshake may take, and then a request's head.
@@ -90,12 +91,31 @@ impl<R: Runtime> Server<R> {
     /// [`RelayError`], which says what to change.
     pub async fn bind(config: RelayConfig) -> Result<Self, RelayError> {
         config.check()?;
+        let listener = R::listen(config.listen).await;
+        let listener = listener.map_err(|error| RelayError::Listen { listen: config.listen, error })?;
+        Self::start(config, listener).await
+    }
+
+    /// The same with a socket that listens already, such as a service manager's, which keeps it while relays come and go:
+    /// nobody is refused in between. `config.listen` says nothing then.
+    ///
+    /// # Errors
+    /// [`RelayError`], which says what to change.
+    pub async fn adopt(mut config: RelayConfig, socket: TcpListener) -> Result<Self, RelayError> {
+        let failed = |error| RelayError::Listen { listen: config.listen, error };
+        let listen = socket.local_addr().map_err(failed)?;
+        let listener = socket.set_nonblocking(true).and_then(|()| R::adopt(socket)).map_err(failed)?;
+        config.listen = listen;
+        config.check()?;
+        Self::start(config, listener).await
+    }
+
+    async fn start(config: RelayConfig, listener: R::Listener) -> Result<Self, RelayError> {
         let tls = match &config.tls {
             Some(files) => Some(ServerTls::from_files(&files.cert, &files.key)?),
             None => None,
         };
         let failed = |error| RelayError::Listen { listen: config.listen, error };
-        let listener = R::listen(config.listen).await.map_err(failed)?;
         let watchers = match config.metrics {
             Some(listen) => Some(R::listen(listen).await.map_err(|error| RelayError::Listen { listen, error })?),
             None => None,
@@ -105,7 +125,7 @@ impl<R: Runtime> Server<R> {
             listen: R::address(&listener).map_err(failed)?,
             metrics,
             hub: Arc::new(Hub::new(&config)),
-            tally: Tally::default(),
+            tally: Tally::new(config.log_addresses),
             surface: Surface { names: config.names, tls: tls.is_some() },
             tls,
             links: Arc::new(Semaphore::new(config.max_links.min(Semaphore::MAX_PERMITS))),
@@ -144,20 +164,15 @@ impl<R: Runtime> Server<R> {
             () = watch::run::<R>(watchers, shared.clone()) => {}
             () = shared.hub.keep_time::<R>() => {}
             () = shared.hub.keep_accounts::<R>() => {}
-            () = keep_directory(&shared) => {}
         }
         // The socket is closed by now: another relay may take the address while this one drains.
         shared.refuse_new();
         shared.hub.drain();
-        if let Some(directory) = &shared.hub.directory {
-            directory.drain();
-        }
         tokio::select! {
             () = shared.tasks.wait() => {}
             () = R::sleep(shared.drain) => tracing::info!(links = shared.tasks.len(), "ending the links that have stayed"),
             () = shared.hub.keep_time::<R>() => {}
             () = shared.hub.keep_accounts::<R>() => {}
-            () = keep_directory(&shared) => {}
         }
         drop(stop_on_drop);
         if timeout::<R, _>(LEAVE, shared.tasks.wait()).await.is_none() {
@@ -165,26 +180,6 @@ impl<R: Runtime> Server<R> {
         }
         shared.hub.bill();
     }
-}
-
-/// Keeps up with the other relays of the cluster, for ever.
-async fn keep_directory(shared: &Shared) {
-    match &shared.hub.directory {
-        Some(directory) => directory.run(shared.hub.clone()).await,
-        None => pending().await,
-    }
-}
-
-/// What became of connections.
-#[derive(Debug, Default)]
-struct Tally {
-    accepted: AtomicU64,
-    no_room: AtomicU64,
-    address_links: AtomicU64,
-    address_rate: AtomicU64,
-    handshakes: AtomicU64,
-    proxy_header: AtomicU64,
-    tls: AtomicU64,
 }
 
 impl Shared {
@@ -210,21 +205,11 @@ impl Shared {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Tally { accepted, no_room, address_links, address_rate, handshakes, proxy_header, tls } = &self.tally;
         Snapshot {
             status: self.status(),
-            accepted: count(accepted),
-            turned_away: vec![
-                ("no_room", count(no_room)),
-                ("address_links", count(address_links)),
-                ("address_rate", count(address_rate)),
-                ("handshakes", count(handshakes)),
-                ("proxy_header", count(proxy_header)),
-                ("tls", count(tls)),
-            ],
+            accepted: self.tally.accepted(),
+            turned_away: self.tally.turned_away(),
             ended: self.hub.ended(),
-            directory: self.hub.directory(),
             process: metrics::process(),
         }
     }
@@ -263,7 +248,7 @@ impl RelayHandle {
     /// to say. Returns how many there were.
     #[must_use]
     pub fn cut(&self, account: &str) -> usize {
-        self.shared.hub.cut_everywhere(account)
+        self.shared.hub.cut(account)
     }
 
     /// Reads the certificate's files again, for new connections.
@@ -283,9 +268,9 @@ async fn accept_all<R: Runtime>(listener: R::Listener, shared: &Arc<Shared>) {
             Ok((tcp, peer)) => {
                 pause = Duration::from_millis(5);
                 // Without room even the question costs too much to hear.
-                shared.tally.accepted.fetch_add(1, Ordering::Relaxed);
+                shared.tally.accept();
                 let Ok(permit) = shared.handshakes.clone().try_acquire_owned() else {
-                    shared.tally.handshakes.fetch_add(1, Ordering::Relaxed);
+                    shared.tally.turn_away(Why::Handshakes, Some(peer.ip()));
                     continue;
                 };
                 R::spawn(shared.tasks.track_future(serve::<R>(shared.clone(), tcp, peer.ip(), permit)));
@@ -328,8 +313,17 @@ async fn serve<R: Runtime>(shared: Arc<Shared>, tcp: R::Tcp, peer: IpAddr, permi
 }
 
 async fn upgrade<R: Runtime>(shared: &Shared, tcp: R::Tcp, peer: IpAddr) -> Option<Upgraded<R>> {
-    let (io, peer) = timeout::<R, _>(HANDSHAKE, prepare::<R>(shared, tcp, peer)).await??;
-    timeout::<R, _>(HTTP, speak_http::<R>(shared, io, peer)).await?
+    let slow = |client| shared.tally.turn_away(Why::Slow, Some(client));
+    let Some(prepared) = timeout::<R, _>(HANDSHAKE, prepare::<R>(shared, tcp, peer)).await else {
+        slow(peer);
+        return None;
+    };
+    let (io, peer) = prepared?;
+    let Some(spoke) = timeout::<R, _>(HTTP, speak_http::<R>(shared, io, peer)).await else {
+        slow(peer);
+        return None;
+    };
+    spoke
 }
 
 /// A connection before its HTTP: hears whom a proxy speaks for, and encrypts.
@@ -339,7 +333,7 @@ async fn prepare<R: Runtime>(shared: &Shared, tcp: R::Tcp, mut peer: IpAddr) -> 
         match proxied::read(&mut tcp).await {
             Ok(said) => peer = said.unwrap_or(peer),
             Err(error) => {
-                shared.tally.proxy_header.fetch_add(1, Ordering::Relaxed);
+                shared.tally.turn_away(Why::ProxyHeader, Some(peer));
                 tracing::debug!(%error, "a proxy's connection is dropped");
                 return None;
             }
@@ -348,7 +342,7 @@ async fn prepare<R: Runtime>(shared: &Shared, tcp: R::Tcp, mut peer: IpAddr) -> 
     match R::accept(tcp.0, shared.tls.as_ref()).await {
         Ok(io) => Some((io, peer)),
         Err(error) => {
-            shared.tally.tls.fetch_add(1, Ordering::Relaxed);
+            shared.tally.turn_away(Why::Tls, Some(peer));
             tracing::debug!(%error, "connection ended before it was encrypted");
             None
         }
@@ -392,6 +386,7 @@ async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io, peer: IpAddr) -> Opt
             (None, Poll::Pending) => Poll::Pending,
             (None, Poll::Ready(served)) => {
                 if let Err(error) = served {
+                    shared.tally.turn_away(Why::Request, Some(peer));
                     tracing::debug!(%error, "connection ended before it was a link");
                 }
                 Poll::Ready(None)
@@ -416,57 +411,43 @@ async fn answer(
     if request.method() == Method::GET && request.uri().path() == "/readyz" {
         return Ok(watch::ready(shared));
     }
-    let number = match sought(shared, &request) {
-        Ok(number) => number,
-        Err(answer) => return Ok(*answer),
-    };
+    let client = client(peer, request.headers(), &shared.proxies);
     let place = shared.links.clone().try_acquire_owned();
     if place.is_err() {
-        shared.tally.no_room.fetch_add(1, Ordering::Relaxed);
+        shared.tally.turn_away(Why::NoRoom, client);
     }
     let (answer, opening) = shared.surface.answer(&request, place.is_ok());
     if let (Some(opening), Ok(place)) = (opening, place) {
-        let opening = Opening { number, ..opening };
-        let client = client(peer, request.headers(), &shared.proxies);
         let seat = match client {
             None => None,
             Some(client) => match shared.addresses.enter(client, Instant::now()) {
                 Ok(seat) => seat,
                 Err(too_much) => {
-                    let counter = match too_much {
-                        TooMuch::Links => &shared.tally.address_links,
-                        TooMuch::Rate(_) => &shared.tally.address_rate,
+                    let why = match too_much {
+                        TooMuch::Links => Why::AddressLinks,
+                        TooMuch::Rate(_) => Why::AddressRate,
                     };
-                    counter.fetch_add(1, Ordering::Relaxed);
+                    shared.tally.turn_away(why, Some(client));
                     return Ok(http::too_much(too_much));
                 }
             },
         };
         let place = (place, seat);
+        shared.tally.take(client);
         *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((http::head(&answer), opening, place));
         return pending().await;
     }
+    if answer.status().is_client_error() {
+        shared.tally.turn_away(Why::Request, client);
+    }
     Ok(answer)
-}
-
-/// Sends those away whose route another relay serves. Gives which of its host's links a request is for.
-fn sought(shared: &Shared, request: &Request<Incoming>) -> Result<u8, Box<Answer>> {
-    let path = request.uri().path();
-    if shared.hub.directory.is_none() || request.method() != Method::GET || !matches!(path, PATH | EVENTS_PATH) {
-        return Ok(0);
-    }
-    let Some(seek) = http::seek_of(request.headers())? else { return Ok(0) };
-    let name = shared.surface.name(request.headers())?;
-    match http::sent(&shared.hub.place(&seek, &name), path) {
-        Some(answer) => Err(answer.into()),
-        None => Ok(seek.link),
-    }
 }
 
 /// Takes what a waiting host says: one outer frame, on the link that it names.
 async fn post(hub: &Hub, request: Request<Incoming>) -> Answer {
     let unknown = || plain(StatusCode::NOT_FOUND, "no host waits under this name\n");
-    let Some(link) = http::link_of(request.headers()) else { return unknown() };
+    // Before the body is waited for.
+    let Some(link) = http::link_of(request.headers()).filter(|link| hub.waits(link)) else { return unknown() };
     let Ok(body) = Limited::new(request.into_body(), FIRST_MESSAGE).collect().await else {
         return plain(StatusCode::BAD_REQUEST, "one message of 512 bytes at most\n");
     };

@@ -85,3 +85,45 @@ async fn a_full_relay_is_not_ready() {
     let (status, text) = get(watchers(&relay), "/readyz").await;
     assert_eq!((status, text.as_str()), (503, "not ready: no room for two more links\n"));
 }
+
+/// What is asked for in a query: names of metrics, and of labels that one of ours is to have.
+fn names(query: &str) -> Vec<(&str, Vec<&str>)> {
+    let starts = query.match_indices("homing_relay_").map(|(at, _)| &query[at..]);
+    let of = |rest: &'_ str| rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let grouped = query.split_once(" by (").and_then(|(_, rest)| rest.split_once(')')).map(|(label, _)| label);
+    starts
+        .map(|rest| {
+            let (name, rest) = rest.split_at(of(rest));
+            let chosen = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(labels, _)| labels);
+            let chosen = chosen.split(',').filter_map(|label| Some(label.split_once('=')?.0));
+            // Whoever scrapes adds that one.
+            (name, chosen.chain(grouped).filter(|label| *label != "instance").collect())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_dashboard_asks_for_metrics_that_there_are() {
+    let relay = Running::start(watched(Admission::Open)).await;
+    let (_, text) = get(watchers(&relay), "/metrics").await;
+    let dashboard: serde_json::Value = serde_json::from_str(include_str!("../grafana.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut queries: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    queries.extend(
+        variables.iter().map(|variable| variable["query"].as_str().unwrap()).filter(|query| query.contains('(')),
+    );
+    let asked: Vec<_> = queries.iter().flat_map(|query| names(query)).collect();
+    assert!(asked.len() > queries.len() - 1 && asked.len() > 10, "{asked:?}");
+    for (name, labels) in asked {
+        let exported = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        let line = text.lines().find(exported).unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        for label in labels {
+            assert!(line.contains(&format!("{label}=\"")), "no label {label} in {line}");
+        }
+    }
+    for query in queries.iter().filter(|query| query.contains("_total")) {
+        assert!(query.contains("rate("), "a counter is looked at by its rate: {query}");
+    }
+}

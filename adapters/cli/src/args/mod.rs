@@ -1,6 +1,5 @@
 //! The command line as types. What a command does is in the module of its name.
 
-mod cluster;
 mod device;
 mod host;
 mod relay;
@@ -10,7 +9,6 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-pub(crate) use cluster::ClusterArgs;
 pub(crate) use device::{ForwardArgs, GuestArgs, HostsCommand, PairArgs, ProxyArgs, ServiceArgs};
 pub(crate) use host::{
     AuditCommand, DeviceGrantArgs, DevicesCommand, GrantArgs, HostAuditArgs, HostCommand, HostPairArgs, HostRotateArgs,
@@ -41,7 +39,8 @@ pub(crate) struct Global {
     /// Machine-readable output on stdout: JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Say more on stderr; twice for everything [HOMING_LOG takes a filter, such as homing_host=trace]
+    /// Say more on stderr; twice for everything [HOMING_LOG takes a filter, such as homing_host=trace; with
+    /// HOMING_LOG_FORMAT=json each line is an object]
     #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
     pub(crate) verbose: u8,
     /// Say nothing on stderr but errors

@@ -10,7 +10,7 @@ use crate::config::MAX_SECONDS;
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayCommand {
     /// Run a relay
-    Start(Box<RelayStartArgs>),
+    Start(RelayStartArgs),
     /// Counts of the relay that runs with this data directory
     Status,
     /// The accounts whose hosts the relay lets in, and their keys
@@ -50,6 +50,9 @@ pub(crate) struct RelayStartArgs {
     /// Those proxies begin each connection with the PROXY protocol, version 1 or 2 [env: HOMING_RELAY_PROXY_PROTOCOL]
     #[arg(long)]
     pub(crate) proxy_protocol: bool,
+    /// Say in the log which addresses connections come from; it says none without this [env: HOMING_RELAY_LOG_ADDRESSES]
+    #[arg(long)]
+    pub(crate) log_addresses: bool,
     /// Links that one address may have at once; with IPv6, a /64 is one address [env: HOMING_RELAY_LINKS_PER_ADDRESS]
     /// [default: 512]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -70,8 +73,6 @@ pub(crate) struct RelayStartArgs {
     /// HOMING_RELAY_DRAIN_SECONDS] [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS))]
     pub(crate) drain_seconds: Option<u64>,
-    #[command(flatten)]
-    pub(crate) cluster: super::cluster::ClusterArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -77,6 +77,8 @@ pub(crate) static RELAY_PROXIES: Setting =
     setting("relay.trusted_proxies", "HOMING_RELAY_TRUSTED_PROXIES", Kind::Networks, None);
 pub(crate) static RELAY_PROXY_PROTOCOL: Setting =
     setting("relay.proxy_protocol", "HOMING_RELAY_PROXY_PROTOCOL", Kind::Switch, Some("false"));
+pub(crate) static RELAY_LOG_ADDRESSES: Setting =
+    setting("relay.log_addresses", "HOMING_RELAY_LOG_ADDRESSES", Kind::Switch, Some("false"));
 pub(crate) static RELAY_ADDRESS_LINKS: Setting =
     setting("relay.links_per_address", "HOMING_RELAY_LINKS_PER_ADDRESS", Kind::Number(1_000_000), Some("512"));
 pub(crate) static RELAY_ADDRESS_RATE: Setting =
@@ -85,9 +87,6 @@ pub(crate) static RELAY_MAX_LINKS: Setting =
     setting("relay.max_links", "HOMING_RELAY_MAX_LINKS", Kind::Number(1_000_000), Some("4096"));
 pub(crate) static RELAY_QUEUES: Setting =
     setting("relay.queue_mib", "HOMING_RELAY_QUEUE_MIB", Kind::Number(1_000_000), Some("256"));
-pub(crate) static CLUSTER_NODE: Setting = setting("cluster.node", "HOMING_CLUSTER_NODE", Kind::Text, None);
-pub(crate) static CLUSTER_URL: Setting = setting("cluster.url", "HOMING_CLUSTER_URL", Kind::Text, None);
-pub(crate) static CLUSTER_PEERS: Setting = setting("cluster.peers", "HOMING_CLUSTER_PEERS", Kind::Names, None);
 pub(crate) static HOST_ENABLED: Setting = setting("host.enabled", "HOMING_RELAY_ENABLED", Kind::Switch, Some("true"));
 pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERVER", Kind::Relays, None);
 pub(crate) static HOST_RELAY_KEY_FILE: Setting =
@@ -121,13 +120,11 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_METRICS,
     &RELAY_PROXIES,
     &RELAY_PROXY_PROTOCOL,
+    &RELAY_LOG_ADDRESSES,
     &RELAY_ADDRESS_LINKS,
     &RELAY_ADDRESS_RATE,
     &RELAY_MAX_LINKS,
     &RELAY_QUEUES,
-    &CLUSTER_NODE,
-    &CLUSTER_URL,
-    &CLUSTER_PEERS,
     &HOST_ENABLED,
     &HOST_RELAY,
     &HOST_RELAY_KEY_FILE,

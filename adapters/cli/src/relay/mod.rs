@@ -1,9 +1,9 @@
 //! `homing relay …`: runs a relay, and asks a running one.
 
-mod cluster;
 mod control;
 mod keys;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,10 +17,15 @@ use crate::args::RelayStartArgs;
 use crate::config::{Config, parse_network, settings};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, field};
-use crate::{signals, supervisor};
+use crate::{logging, signals, supervisor};
 
 /// `relay start`.
-pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Result<(), Failure> {
+pub(crate) async fn start(
+    args: RelayStartArgs,
+    socket: Option<TcpListener>,
+    data: &Path,
+    out: Output,
+) -> Result<(), Failure> {
     let config = Config::load(data)?;
     let listen = config.text(&settings::RELAY_LISTEN, args.listen.map(|listen| listen.to_string())).unwrap_or_default();
     let listen = listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is not IP:PORT")))?;
@@ -39,6 +44,7 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     let proxies = config.list(&settings::RELAY_PROXIES, proxies);
     let proxies = proxies.iter().filter_map(|network| parse_network(network).ok()).collect();
     let proxy_protocol = args.proxy_protocol || config.is_on(&settings::RELAY_PROXY_PROTOCOL);
+    let log_addresses = args.log_addresses || config.is_on(&settings::RELAY_LOG_ADDRESSES);
     let links = config.number(&settings::RELAY_ADDRESS_LINKS, args.links_per_address);
     let per_second = config.number(&settings::RELAY_ADDRESS_RATE, args.dials_per_address);
     let addresses = AddressLimits { links, per_second, burst: per_second.saturating_mul(10) };
@@ -46,11 +52,6 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     let queues = u64::from(config.number(&settings::RELAY_QUEUES, args.queue_mib)) << 20;
     let drain = config.seconds(&settings::RELAY_DRAIN, args.drain_seconds);
     let open = args.open || config.is_on(&settings::RELAY_OPEN);
-
-    let cluster = cluster::cluster(&config, args.cluster)?;
-    if let Some(cluster) = cluster.as_ref().filter(|cluster| !names.is_empty() && !names.contains(&cluster.authority)) {
-        names.push(cluster.authority.clone());
-    }
 
     let _lock = RoleLock::acquire(data, "relay").map_err(|error| Failure::of(Exit::Failed, &error))?;
     let stop = signals::shutdown()?;
@@ -64,7 +65,7 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
     let has_tls = tls.is_some();
     let called = names.first().cloned();
     let rest = RelayConfig::new(listen, admission);
-    let relay = Relay::bind(RelayConfig {
+    let relay = RelayConfig {
         tls,
         names,
         drain,
@@ -72,12 +73,16 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
         addresses,
         proxies,
         proxy_protocol,
+        log_addresses,
         max_links,
         queues,
-        directory: cluster.map(|cluster| cluster.directory),
         ..rest
-    });
-    let relay = relay.await.map_err(|error| {
+    };
+    let relay = match socket {
+        Some(socket) => Relay::adopt(relay, socket).await,
+        None => Relay::bind(relay).await,
+    };
+    let relay = relay.map_err(|error| {
         // Nothing was tried: the command has to be another one.
         let exit = if matches!(error, RelayError::OpenToAll { .. } | RelayError::NoProxies) {
             Exit::Usage
@@ -136,6 +141,7 @@ pub(crate) async fn start(args: RelayStartArgs, data: &Path, out: Output) -> Res
         () = relay.run(stop) => {}
         () = side => {}
         never = supervisor::watch() => match never {},
+        never = logging::tell_left_out() => match never {},
     }
     tracing::info!("the relay has stopped");
     Ok(())

@@ -11,16 +11,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use support::client::{Head, Http, curl};
-use support::{Device, Forward, HOST, World, run, within};
-
-/// Status and text of what curl is answered.
-async fn status(forward: &Forward, path: &str, args: &[&str]) -> (u16, String) {
-    let url = forward.url(path);
-    let answer = curl(&[&["--path-as-is", "-w", "\n%{http_code}", &url], args].concat()).await;
-    let (text, code) = answer.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{path}: {answer}"));
-    (code.parse().unwrap(), text.to_owned())
-}
+use support::client::{Head, Http, status};
+use support::{Device, Forward, HOST, World, run, trail, within};
 
 /// Asks for a WebSocket.
 async fn upgrade(forward: &Forward) -> (Http, Head) {
@@ -46,14 +38,6 @@ async fn listed(host: &Path, device: &Device) -> Value {
     let list = run(host, &["host", "devices", "list", "--json"]).await;
     let list: Value = serde_json::from_str(list.stdout.trim()).unwrap();
     list.as_array().unwrap().iter().find(|entry| entry["id"] == *device.id).unwrap().clone()
-}
-
-/// The audit trail's entries of this kind.
-async fn trail(host: &Path, event: &str) -> Vec<Value> {
-    let shown = run(host, &["host", "audit", "-n", "1000", "--json"]).await;
-    assert_eq!(shown.code, 0, "{shown}");
-    let entries = shown.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    entries.filter(|entry| entry["event"] == event).collect()
 }
 
 /// Asks until the answer has this status.

@@ -6,20 +6,10 @@ mod reach;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::Path;
-
 use serde_json::Value;
 
-use support::client::curl;
-use support::{Device, Finished, Forward, HOST, World, run};
-
-/// Status and text of what curl is answered.
-async fn status(forward: &Forward, path: &str, args: &[&str]) -> (u16, String) {
-    let url = forward.url(path);
-    let answer = curl(&[&["--path-as-is", "-w", "\n%{http_code}", &url], args].concat()).await;
-    let (text, code) = answer.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{path}: {answer}"));
-    (code.parse().unwrap(), text.to_owned())
-}
+use support::client::status;
+use support::{Device, Finished, Forward, HOST, World, run, trail};
 
 /// What `homing guest` with these flags says.
 async fn pass_on(of: &Device, flags: &[&str]) -> Value {
@@ -56,12 +46,4 @@ fn names(guest: &Device) -> Vec<&str> {
 async fn connect(device: &Device, service: &str) -> (i32, String) {
     let ended = run(&device.data, &["connect", &format!("{HOST}/{service}")]).await;
     (ended.code, ended.stderr)
-}
-
-/// The audit trail's entries of this kind.
-async fn trail(host: &Path, event: &str) -> Vec<Value> {
-    let shown = run(host, &["host", "audit", "-n", "1000", "--json"]).await;
-    assert_eq!(shown.code, 0, "{shown}");
-    let entries = shown.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    entries.filter(|entry| entry["event"] == event).collect()
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::support::client::{Http, curl};
 use crate::support::service::Site;
-use crate::support::{Forward, PATIENCE, within};
+use crate::support::{Forward, PATIENCE, trail, within};
 
 /// Whether each of these devices has followed, as the host has it.
 async fn followed(world: &World, devices: &[&Device]) -> Vec<bool> {
@@ -39,13 +39,6 @@ fn pins(device: &Device) -> (Value, Value, Value) {
 async fn status_of(web: &Forward) -> u16 {
     let answer = curl(&["-o", "/dev/null", "-w", "%{http_code}", &web.url("/show")]).await;
     answer.stdout.parse().unwrap_or(0)
-}
-
-/// The events of the host's trail, those of this kind.
-async fn trail(world: &World, event: &str) -> Vec<Value> {
-    let shown = run(&world.host_data(), &["host", "audit", "-n", "1000", "--json"]).await;
-    let entries = shown.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    entries.filter(|entry| entry["event"] == event).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,9 +101,9 @@ async fn devices_follow_without_pairing_again_and_without_a_break() {
     }
     let late = run(&third.data, &["connect", &format!("{HOST}/web")]).await;
     assert!(late.code == 4 && late.stderr.contains("pair again"), "{late}");
-    assert_eq!(trail(&world, "followed").await.len(), 2);
-    assert_eq!(trail(&world, "rotated").await.len(), 1);
-    assert_eq!(trail(&world, "rotation over").await[0]["left_behind"], serde_json::json!([third.id]));
+    assert_eq!(trail(&world.host_data(), "followed").await.len(), 2);
+    assert_eq!(trail(&world.host_data(), "rotated").await.len(), 1);
+    assert_eq!(trail(&world.host_data(), "rotation over").await[0]["left_behind"], serde_json::json!([third.id]));
 
     // It does, and finds its host under the same name.
     let dialog = crate::support::Process::start("host pair", &world.host_data(), &["host", "pair", "--auto", "--json"]);

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::service::{content, hex};
-use super::{Finished, within};
+use super::{Finished, Forward, within};
 
 /// One connection on which HTTP/1.1 is written by hand.
 pub struct Http {
@@ -132,4 +132,12 @@ pub async fn curled(args: &[&str]) -> String {
     let finished = curl(args).await;
     assert_eq!(finished.code, 0, "curl {}: {finished}", args.join(" "));
     finished.stdout
+}
+
+/// Status and text of what curl is answered.
+pub async fn status(forward: &Forward, path: &str, args: &[&str]) -> (u16, String) {
+    let url = forward.url(path);
+    let answer = curl(&[&["--path-as-is", "-w", "\n%{http_code}", &url], args].concat()).await;
+    let (text, code) = answer.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{path}: {answer}"));
+    (code.parse().unwrap(), text.to_owned())
 }

@@ -213,3 +213,11 @@ impl Forward {
         format!("http://{}{path}", self.address)
     }
 }
+
+/// The audit trail's entries of this kind, the newest 1,000 at most looked at.
+pub async fn trail(host: &Path, event: &str) -> Vec<Value> {
+    let shown = run(host, &["host", "audit", "-n", "1000", "--json"]).await;
+    assert_eq!(shown.code, 0, "{shown}");
+    let entries = shown.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    entries.filter(|entry| entry["event"] == event).collect()
+}

@@ -78,8 +78,13 @@ impl Process {
     }
 
     /// Starts any command.
-    pub fn spawn(name: &str, mut command: Command) -> Self {
-        let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn spawn(name: &str, command: Command) -> Self {
+        Self::spawn_fed(name, command, Stdio::null())
+    }
+
+    /// The same with something on stdin.
+    pub fn spawn_fed(name: &str, mut command: Command, stdin: Stdio) -> Self {
+        let piped = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());

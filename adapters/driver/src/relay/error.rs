@@ -4,13 +4,10 @@ use std::io;
 
 use async_tungstenite::tungstenite::Error as WsError;
 use async_tungstenite::tungstenite::error::ProtocolError;
-use async_tungstenite::tungstenite::http::header::LOCATION;
-use async_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use async_tungstenite::tungstenite::http::StatusCode;
 
 use super::tls::TlsError;
-use super::upgrade::redirect;
 use super::url::RelayUrl;
-use super::websocket::PATH;
 
 /// Why a relay could not be dialled.
 #[derive(Debug, thiserror::Error)]
@@ -49,36 +46,6 @@ pub enum DialError {
     /// It is a relay without room: later, or elsewhere.
     #[error("{relay} has no room for another link; trying again later")]
     Full {
-        /// The relay's name.
-        relay: Box<str>,
-    },
-    /// Another relay of its cluster serves the route: dial that.
-    #[error("{relay} says to ask {to} instead")]
-    Elsewhere {
-        /// The relay's name.
-        relay: Box<str>,
-        /// The other's address.
-        to: Box<RelayUrl>,
-    },
-    /// It sends endpoints where they do not go.
-    #[error("{relay} sends elsewhere, {why}, which is not followed; is its cluster set up right?")]
-    Misled {
-        /// The relay's name.
-        relay: Box<str>,
-        /// What is wrong with the address.
-        why: Box<str>,
-    },
-    /// The relays of its cluster send endpoints to each other.
-    #[error("the relays behind {relay} send to each other in circles; trying again later")]
-    Circle {
-        /// The name of the first one.
-        relay: Box<str>,
-    },
-    /// Its cluster has no place for this link of the host.
-    #[error(
-        "the cluster of {relay} has this host already, or as often as it may: name each cluster once or twice, as its operator says"
-    )]
-    Attached {
         /// The relay's name.
         relay: Box<str>,
     },
@@ -122,10 +89,6 @@ impl DialError {
         let relay = url.authority().into();
         match error {
             WsError::Http(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => Self::Full { relay },
-            WsError::Http(answer) if answer.status() == StatusCode::CONFLICT => Self::Attached { relay },
-            WsError::Http(answer) if answer.status() == StatusCode::TEMPORARY_REDIRECT => {
-                redirect(url, answer.headers().get(LOCATION).map(HeaderValue::as_bytes), PATH)
-            }
             WsError::Http(answer) => Self::NotARelay { relay, status: answer.status().as_u16() },
             WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
                 Self::NotARelay { relay, status: StatusCode::SWITCHING_PROTOCOLS.as_u16() }

@@ -1,7 +1,7 @@
 //! Accounts of a file as the relay's admission.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use homing_core::relay::Ask;
 use homing_local::clock::{month, unix_now};
@@ -19,13 +19,15 @@ pub type Plans = BTreeMap<String, Plan>;
 pub struct AccountBook {
     accounts: Accounts,
     plans: RwLock<Plans>,
+    /// What could not be written down yet, of one month.
+    unwritten: Mutex<(Month, BTreeMap<Arc<str>, u64>)>,
 }
 
 impl AccountBook {
     /// Puts accounts and plans together.
     #[must_use]
     pub fn new(accounts: Accounts, plans: Plans) -> Self {
-        Self { accounts, plans: RwLock::new(plans) }
+        Self { accounts, plans: RwLock::new(plans), unwritten: Mutex::new((Month(0), BTreeMap::new())) }
     }
 
     /// The accounts, to be changed.
@@ -72,8 +74,18 @@ impl Admit for AccountBook {
     }
 
     fn charge(&self, used: &BTreeMap<Arc<str>, u64>) {
-        if let Err(error) = self.accounts.charge(used, Month(month(unix_now()))) {
-            tracing::error!(%error, "cannot write down what accounts have used");
+        let now = Month(month(unix_now()));
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        if unwritten.0 != now {
+            *unwritten = (now, BTreeMap::new()); // a month that has ended limits nobody
+        }
+        for (name, bytes) in used {
+            let sum = unwritten.1.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*bytes);
+        }
+        match self.accounts.charge(&unwritten.1, now) {
+            Ok(()) => unwritten.1.clear(),
+            Err(error) => tracing::error!(%error, "cannot write down what accounts have used; trying again"),
         }
     }
 }

@@ -41,8 +41,15 @@ impl AccountEntry {
     pub fn used_in(&self, month: Month) -> u64 {
         used_in(self.used, month)
     }
+
+    /// Adds bytes.
+    pub(super) fn use_more(&mut self, bytes: u64, month: Month) {
+        let latest = self.used.map_or(month, |(known, _)| known.max(month));
+        self.used = Some((latest, self.used_in(month).saturating_add(bytes)));
+    }
 }
 
+/// A month that has not begun counts as this one: the clock has jumped back.
 pub(super) fn used_in(used: Option<(Month, u64)>, month: Month) -> u64 {
-    used.filter(|(known, _)| *known == month).map_or(0, |(_, bytes)| bytes)
+    used.filter(|(known, _)| *known >= month).map_or(0, |(_, bytes)| bytes)
 }

@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableError};
@@ -95,7 +95,8 @@ impl Entitled {
 /// The accounts of a relay, in one file that one process has open at a time. Every change is on disk when its call
 /// returns.
 pub struct Accounts {
-    db: Database,
+    /// None where it could not be opened again after an error of the disk. The next call tries.
+    db: RwLock<Option<Database>>,
     path: PathBuf,
 }
 
@@ -111,6 +112,11 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::Mode`], [`AccountError::Storage`].
     pub fn open(path: &Path) -> Result<Self, AccountError> {
+        let db = RwLock::new(Some(Self::open_database(path)?));
+        Ok(Self { db, path: path.into() })
+    }
+
+    fn open_database(path: &Path) -> Result<Database, AccountError> {
         let storage = |error: &dyn fmt::Display| AccountError::Storage { path: path.into(), error: error.to_string() };
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -120,8 +126,7 @@ impl Accounts {
             return Err(AccountError::Mode(path.into()));
         }
         let backend = FileBackend::new(file).map_err(|error| storage(&error))?;
-        let db = Database::builder().create_with_backend(backend).map_err(|error| storage(&error))?;
-        Ok(Self { db, path: path.into() })
+        Database::builder().create_with_backend(backend).map_err(|error| storage(&error))
     }
 
     /// Makes an account and its key.
@@ -237,7 +242,7 @@ impl Accounts {
         self.change(|change| {
             for (name, bytes) in used {
                 if let Some(mut entry) = change.find(name)? {
-                    entry.used = Some((month, entry.used_in(month).saturating_add(*bytes)));
+                    entry.use_more(*bytes, month);
                     change.put(name, &entry)?;
                 }
             }
@@ -274,24 +279,23 @@ impl Accounts {
         &self,
         look: impl FnOnce(Option<(AccountsTable, KeysTable)>) -> Result<R, redb::Error>,
     ) -> Result<R, AccountError> {
-        let read = || -> Result<_, redb::Error> {
-            let transaction = self.db.begin_read()?;
+        self.with(|db| {
+            let transaction = db.begin_read()?;
             let tables = match (transaction.open_table(ACCOUNTS), transaction.open_table(KEYS)) {
                 (Ok(accounts), Ok(keys)) => Some((accounts, keys)),
                 (Err(TableError::TableDoesNotExist(_)), _) | (_, Err(TableError::TableDoesNotExist(_))) => None,
                 (Err(error), _) | (_, Err(error)) => return Err(error.into()),
             };
             look(tables)
-        };
-        read().map_err(|error| self.broken(&error))
+        })
     }
 
     fn change<R>(
         &self,
         change: impl FnOnce(&mut Change<'_>) -> Result<Result<R, AccountError>, redb::Error>,
     ) -> Result<R, AccountError> {
-        let write = || -> Result<_, redb::Error> {
-            let transaction = self.db.begin_write()?;
+        self.with(|db| {
+            let transaction = db.begin_write()?;
             let result = {
                 let (accounts, keys) = (transaction.open_table(ACCOUNTS)?, transaction.open_table(KEYS)?);
                 change(&mut Change { accounts, keys })?
@@ -302,12 +306,31 @@ impl Accounts {
                 transaction.abort()?;
             }
             Ok(result)
-        };
-        write().map_err(|error| self.broken(&error))?
+        })?
     }
 
-    fn broken(&self, error: &redb::Error) -> AccountError {
-        AccountError::Storage { path: self.path.clone(), error: error.to_string() }
+    /// Uses the file. After an error of the disk, such as that it is full, an open one is of no use any more: it is opened
+    /// again, as it was before the call that failed.
+    fn with<R>(&self, using: impl FnOnce(&Database) -> Result<R, redb::Error>) -> Result<R, AccountError> {
+        if self.db.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.open_again()?;
+        }
+        let used = self.db.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(using);
+        let closed = || AccountError::Storage { path: self.path.clone(), error: "it is being opened".to_owned() };
+        used.ok_or_else(closed)?.map_err(|error| {
+            if matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo) {
+                // Where that fails, the next call tries again, and says why.
+                let _ = self.open_again();
+            }
+            AccountError::Storage { path: self.path.clone(), error: error.to_string() }
+        })
+    }
+
+    fn open_again(&self) -> Result<(), AccountError> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        *db = None; // first: it has the file's lock
+        *db = Some(Self::open_database(&self.path)?);
+        Ok(())
     }
 }
 

@@ -90,6 +90,27 @@ fn use_is_counted_by_the_month() {
 }
 
 #[test]
+fn a_clock_that_jumps_changes_when_things_end_and_breaks_nothing() {
+    let (_dir, accounts) = accounts();
+    let day = DAY.as_secs();
+    let key = accounts.add("alice", UNLIMITED, Some(NOW + 7 * day), NOW).unwrap();
+    let newer = accounts.rotate("alice", DAY, NOW).unwrap();
+    for (now, old) in [(NOW + day, Err(Denial::Unknown)), (NOW - day, Ok(())), (NOW, Ok(())), (0, Ok(()))] {
+        assert_eq!(admitted(&accounts, &key, now).map(drop), old, "{now}");
+        assert!(admitted(&accounts, &newer, now).is_ok(), "{now}");
+    }
+    assert_eq!(admitted(&accounts, &newer, u64::MAX), Err(Denial::Expired));
+    assert!(admitted(&accounts, &newer, NOW).is_ok(), "nothing was written because of it");
+    // Back over the end of a month: what was used stays used.
+    let (month, used) = (Month::of(NOW), BTreeMap::from([("alice".into(), 5)]));
+    accounts.charge(&used, Month(month.0 + 1)).unwrap();
+    accounts.charge(&used, month).unwrap();
+    assert_eq!(accounts.list().unwrap()["alice"].used, Some((Month(month.0 + 1), 10)));
+    assert_eq!(accounts.list().unwrap()["alice"].used_in(month), 10);
+    assert_eq!(accounts.list().unwrap()["alice"].used_in(Month(month.0 + 2)), 0);
+}
+
+#[test]
 fn months_begin_with_their_first_day() {
     for (unix, month) in [
         (0, 0),

@@ -18,19 +18,14 @@ const BILLING: u32 = 10;
 
 impl Hub {
     /// Asks whether a host may come in.
-    pub(crate) fn ask(&self, ask: Ask, number: u8) -> Option<Answer> {
-        let admitted = self.admit.as_ref().map(|admit| admit.admit(ask));
-        self.claimed(&ask.route_id, number, admitted)
+    pub(crate) fn ask(&self, ask: Ask) -> Option<Answer> {
+        self.admit.as_ref().map(|admit| admit.admit(ask))
     }
 
     /// Carries out what was decided on a host.
-    pub(crate) fn settle(&self, link: LinkId, route: RouteId, number: u8, answer: Result<Entitlement, Refusal>) {
+    pub(crate) fn settle(&self, link: LinkId, route: RouteId, answer: Result<Entitlement, Refusal>) {
         let unix = unix_now();
         self.with(|state, now| {
-            let answer = answer.and_then(|entitlement| {
-                // The switch would end the other link for it, and the host stay away from there for ever.
-                self.take_in(state, link, &route, number).then_some(entitlement).ok_or(Refusal::Busy)
-            });
             let State { switch, outlets, .. } = state;
             let admitted = match answer {
                 Ok(entitlement) => outlets.ledger.admit(link, route, entitlement, unix),

@@ -4,7 +4,6 @@
 //! An outbox has its own lock, taken inside the switch's or alone.
 
 mod accounts;
-mod cluster;
 mod outlets;
 mod waiting;
 
@@ -26,7 +25,6 @@ use tokio::sync::Notify;
 
 use crate::account::{Admit, OneKey};
 use crate::config::{Admission, RelayConfig};
-use crate::directory::Directory;
 use crate::outbox::{Form, Piece};
 use crate::probe;
 use crate::runtime::Runtime;
@@ -70,8 +68,6 @@ pub(crate) struct Hub {
     bytes: AtomicU64,
     tap: Option<Tap>,
     admit: Option<Arc<dyn Admit>>,
-    /// Of a cluster.
-    pub(crate) directory: Option<Arc<dyn Directory>>,
     /// A deadline may have come nearer.
     sooner: Notify,
 }
@@ -79,7 +75,6 @@ pub(crate) struct Hub {
 struct State {
     switch: Links,
     outlets: Outlets,
-    guests: cluster::Guests,
     /// The clock's reading that the timer sleeps until.
     armed: Option<Instant>,
     draining: bool,
@@ -135,7 +130,7 @@ impl Turn<'_> {
 
 impl Hub {
     pub(crate) fn new(config: &RelayConfig) -> Self {
-        let ask = !matches!(config.admission, Admission::Open) || config.directory.is_some();
+        let ask = !matches!(config.admission, Admission::Open);
         let policy = relay::Config { ask, max_window: MAX_WINDOW, budget: config.queues, ..relay::Config::default() };
         let links = config.max_links;
         let switch = Switch::new(
@@ -150,14 +145,7 @@ impl Hub {
         );
         let outlets = Outlets::default();
         Self {
-            state: Mutex::new(State {
-                switch,
-                outlets,
-                guests: Default::default(),
-                armed: None,
-                draining: false,
-                probed: None,
-            }),
+            state: Mutex::new(State { switch, outlets, armed: None, draining: false, probed: None }),
             started: std::time::Instant::now(),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -167,7 +155,6 @@ impl Hub {
                 Admission::Key(hash) => Some(Arc::new(OneKey(*hash))),
                 Admission::Ask(admit) => Some(admit.clone()),
             },
-            directory: config.directory.clone(),
             sooner: Notify::new(),
         }
     }
@@ -191,13 +178,11 @@ impl Hub {
 
     /// Ends a link on the switch's side; does nothing where it is gone.
     pub(crate) fn detach(&self, link: LinkId) {
-        let left = self.with(|state, _| {
+        self.with(|state, _| {
             state.outlets.remove(link);
             state.switch.detach(link, &mut state.outlets);
             state.outlets.ledger.leave(link); // what was open on it has been counted off
-            state.guests.leave(link)
         });
-        self.give_back(left);
     }
 
     /// Handles what one read of a link brought. Also returns how long its account has to wait before more is read.

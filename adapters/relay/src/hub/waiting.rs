@@ -44,6 +44,11 @@ impl Hub {
         self.detach(link);
     }
 
+    /// Whether a host waits under this name.
+    pub(crate) fn waits(&self, link_name: &LinkName) -> bool {
+        self.with(|state, _| state.outlets.waiting.contains_key(link_name))
+    }
+
     /// Takes what a waiting host says; `None` where there is no link of this name, or the relay is about to stop. False
     /// where it broke the rules.
     pub(crate) fn post(&self, link_name: &LinkName, message: &mut [u8]) -> Option<bool> {

@@ -1,0 +1,13 @@
+//! What keeps a relay going that others depend on: proxies in front, restarts, a log that nobody fills, lack of everything.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod activation;
+mod behind;
+mod ends;
+mod exhausted;
+mod full;
+mod logs;
+#[path = "../support/plain.rs"]
+mod plain;
+#[path = "../support/mod.rs"]
+mod support;
