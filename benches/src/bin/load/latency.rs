@@ -25,9 +25,11 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
     let time = Duration::from_secs(seconds);
     let relay = Relay::start(&Plan { links: 1024, ..Plan::default() });
     let (records, ..) = forward::pour(&relay, PAIRS, RECORD, time.min(Duration::from_secs(5))).await;
-    for (what, share) in [("quiet", 0.0), ("half of what it can", 0.5)] {
-        let load = if share > 0.0 {
-            let pace = Duration::from_secs_f64(PAIRS as f64 / (records * share));
+    // Half of what L4 asks for, and half of what there is.
+    let asked = 350.0 * 1024.0 * 1024.0 / RECORD as f64;
+    for (what, rate) in [("quiet", 0.0), ("350 MiB/s", asked), ("half of what it can", records / 2.0)] {
+        let load = if rate > 0.0 {
+            let pace = Duration::from_secs_f64(PAIRS as f64 / rate);
             Some(Pairs::start(&relay.target, PAIRS, RECORD, Some(pace)).await)
         } else {
             None
@@ -47,7 +49,7 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
             let (through, without) = (micros(&ours, part), micros(&bound, part));
             sheet.tell("L6", &name(&format!("{figure} through the relay")), through, "us", Aim::Known);
             sheet.tell("L6", &name(&format!("{figure} without it")), without, "us", Aim::Known);
-            let aim = if share > 0.0 && most > 0.0 { Aim::AtMost(most) } else { Aim::Known };
+            let aim = if rate == asked && most > 0.0 { Aim::AtMost(most) } else { Aim::Known };
             sheet.tell("L6", &name(&format!("{figure} added")), through - without, "us", aim);
         }
     }

@@ -13,11 +13,11 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::accept::{Depth, rate};
 use crate::pairs::{Pairs, histogram};
-use crate::peer::SMALL;
+use crate::peer::{HostKeys, SMALL};
 use crate::relay::{Plan, Relay, resident};
 use crate::sheet::{Aim, Sheet};
 use crate::target::Target;
-use crate::wire::{Refusal, Wire};
+use crate::wire::Refusal;
 
 /// Links that a relay of this test has room for.
 const LINKS: usize = 2048;
@@ -36,11 +36,15 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
     let mut by: Vec<String> = confined.clone().unwrap_or_default();
     by.extend(["nice", "-n", "-10", "taskset", "-c", "0"].map(String::from));
     let mut relay = Relay::start(&Plan { links: LINKS, by, ..Plan::default() });
-    let (capacity, _) = rate(&relay.target, Depth::Upgraded, Duration::from_secs(3)).await;
+    let (capacity, _) = rate(&relay.target, Depth::Registered, Duration::from_secs(3)).await;
     let capacity = capacity / 3.0;
     sleep(Duration::from_secs(1)).await;
 
-    let mut pairs = Pairs::start(&relay.target, PAIRS, RECORD, Some(PACE)).await;
+    // On a thread of their own: they are not to wait behind those that make the load.
+    let aside = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let target = relay.target();
+    let pairs = aside.spawn(async move { Pairs::start(&target, PAIRS, RECORD, Some(PACE)).await });
+    let mut pairs = pairs.await.unwrap();
     sleep(Duration::from_secs(1)).await;
     pairs.begin();
     sleep(time).await;
@@ -54,7 +58,7 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
     let name = |figure: &str| format!("one processor, 512 MiB, {LINKS} links: {figure}");
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     let offered = count(&came.offered) / time.as_secs_f64();
-    sheet.tell("L8", &name("upgrades in a second"), capacity, "/s", Aim::Known);
+    sheet.tell("L8", &name("hosts registered in a second"), capacity, "/s", Aim::Known);
     sheet.tell("L8", &name("offered, of what it can take"), offered / capacity, "x", Aim::AtLeast(3.0));
     sheet.tell("L8", &name("p99 of those that are in, before"), millis(&calm, 0.99), "ms", Aim::Known);
     sheet.tell("L8", &name("p99 of those that are in, meanwhile"), millis(&rough, 0.99), "ms", Aim::Known);
@@ -75,15 +79,16 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
     sheet.hold("L8", &name("relays that died of it"), f64::from(u8::from(!relay.runs())), "", Aim::AtMost(0.0));
     // It is as it was before.
     relay.until_links(2 * PAIRS as u64);
-    let (after, _) = rate(&relay.target, Depth::Upgraded, Duration::from_secs(3)).await;
+    let (after, _) = rate(&relay.target, Depth::Registered, Duration::from_secs(3)).await;
     sheet.tell(
         "L8",
-        &name("upgrades in a second afterwards, of those before"),
+        &name("hosts registered in a second afterwards, of those before"),
         after / 3.0 / capacity,
         "",
         Aim::AtLeast(0.8),
     );
     drop(pairs);
+    aside.shutdown_background();
 }
 
 /// What came of connections.
@@ -97,7 +102,7 @@ struct Came {
     times: Mutex<Histogram<u64>>,
 }
 
-/// Offers so many connections in a second, whether or not those before were answered.
+/// Offers so many hosts in a second, whether or not those before were answered.
 async fn flood(target: &Target, rate: f64, time: Duration) -> Arc<Came> {
     let came = Arc::new(Came {
         offered: AtomicU64::new(0),
@@ -107,6 +112,7 @@ async fn flood(target: &Target, rate: f64, time: Duration) -> Arc<Came> {
         late: AtomicU64::new(0),
         times: Mutex::new(histogram()),
     });
+    let keys: Arc<Vec<_>> = Arc::new((0..2 * LINKS).map(|_| HostKeys::generate()).collect());
     let (under_way, end) = (Arc::<AtomicU64>::default(), Instant::now() + time);
     let mut ticks = interval(Duration::from_millis(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -123,17 +129,17 @@ async fn flood(target: &Target, rate: f64, time: Duration) -> Arc<Came> {
             under_way.fetch_add(1, Ordering::Relaxed);
             came.offered.fetch_add(1, Ordering::Relaxed);
             let (target, came, under_way) = (target.clone(), came.clone(), under_way.clone());
+            let keys = keys.clone();
             tasks.spawn(async move {
                 let since = Instant::now();
-                let opened = timeout(PATIENCE, Wire::open(&target, number, SMALL)).await;
+                let opened = timeout(PATIENCE, keys[number % keys.len()].register(&target, number, SMALL)).await;
                 under_way.fetch_sub(1, Ordering::Relaxed);
                 let counter = match opened {
                     Err(_) => &came.late,
-                    Ok(Ok(wire)) => {
+                    Ok(Ok(host)) => {
                         came.admitted.fetch_add(1, Ordering::Relaxed);
-                        // It says nothing, and the relay gives its place to another after a while.
                         sleep(end.saturating_duration_since(Instant::now())).await;
-                        return drop(wire);
+                        return drop(host);
                     }
                     Ok(Err(Refusal::Answered { status: 429 | 503, retry_after: true })) => {
                         let took = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
