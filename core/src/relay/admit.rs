@@ -239,32 +239,34 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
     fn check_dial(&mut self, now: Instant, slot: u32, dial: &Dial, out: &mut impl Outbox) -> Verdict {
         let routes = self.routes.as_ref();
         let attached = self.index.find(routes, Key::Route, &dial.route_id);
-        let Some(owner) = attached.or_else(|| self.index.find(routes, Key::Waiting, &dial.route_id)) else {
-            return Verdict::Wait;
-        };
+        let owner = attached.or_else(|| self.index.find(routes, Key::Waiting, &dial.route_id));
         let (unix, limit) = (self.unix(now), self.config.dials_per_minute);
         let links = self.links.as_mut();
         let Some((name, nonce)) = at(links, slot).map(|link| (link.name.clone(), link.nonce)) else {
             return Verdict::Wait;
         };
-        let Some(link) = at(links, owner) else { return Verdict::Wait };
-        let door = match &mut link.role {
-            Role::Host(host) => &mut host.door,
-            Role::Waiting(waiting) => &mut waiting.door,
-            _ => return Verdict::Wait,
+        let door = match owner.and_then(|owner| at(links, owner)).map(|link| &mut link.role) {
+            Some(Role::Host(host)) => &mut host.door,
+            Some(Role::Waiting(waiting)) => &mut waiting.door,
+            // The work of a wrong proof: how long it takes is not to tell whether there is such a host.
+            _ => &mut self.decoy,
         };
-        match (door.check(now, unix, limit, dial, &name, &nonce), &mut link.role) {
-            (None, _) => Verdict::Wait,
-            (Some(Err(code)), _) => Verdict::Refuse(code),
-            (Some(Ok(())), Role::Waiting(waiting)) => {
-                // It stays parked, and opens as any other does when its host comes.
-                if waiting.knock(now) {
-                    self.say(owner, 0, &Frame::Knock, out);
-                }
-                Verdict::Wait
-            }
-            (Some(Ok(())), _) => Verdict::Open { host: owner, kind: Kind::Dial { cap_id: dial.cap_id } },
+        let checked = door.check(now, unix, limit, dial, &name, &nonce);
+        let (Some(owner), Some(checked)) = (owner, checked) else { return Verdict::Wait };
+        if let Err(code) = checked {
+            return Verdict::Refuse(code);
         }
+        let Some(Role::Waiting(waiting)) = at(self.links.as_mut(), owner).map(|link| &mut link.role) else {
+            return Verdict::Open { host: owner, kind: Kind::Dial { cap_id: dial.cap_id } };
+        };
+        // It stays parked, and opens as any other does when its host comes.
+        if waiting.knock(now) {
+            if !out.knock(self.id(owner)) {
+                return Verdict::Refuse(Code::Busy);
+            }
+            self.say(owner, 0, &Frame::Knock, out);
+        }
+        Verdict::Wait
     }
 
     fn check_slot(&mut self, now: Instant, rv_hash: &RvHash) -> Verdict {

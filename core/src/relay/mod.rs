@@ -16,8 +16,8 @@
 //! gone.
 //!
 //! **No presence oracle.** A dial to an unknown route, to an absent host and with a wrong proof get
-//! the same answer at the same time, [`PARK_TIME`](crate::hop::PARK_TIME) later. Where the host
-//! comes within that time, a good dial opens at once.
+//! the same answer at the same time, [`PARK_TIME`](crate::hop::PARK_TIME) later, after the same work. Where
+//! the host comes within that time, a good dial opens at once.
 //!
 //! **Waking.** A host that waits ([`Switch::attach_waiting`]) is not there: a good dial knocks at it and
 //! stays parked, and opens when the host registers on a link of its own. It costs the relay no channel and
@@ -76,6 +76,11 @@ pub trait Outbox {
 
     /// A channel is to be opened between these two links; false where their account has enough.
     fn open(&mut self, _host: LinkId, _device: LinkId) -> bool {
+        true
+    }
+
+    /// A host that waits is to be woken by a good dial; false where that is too often, and the dial is refused as busy.
+    fn knock(&mut self, _host: LinkId) -> bool {
         true
     }
 

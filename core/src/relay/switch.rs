@@ -9,9 +9,9 @@ use rand_core::CryptoRng;
 
 use super::index::{Index, RouteSlot};
 use super::list::{List, at};
-use super::slots::{ChannelSlot, GROUP, LinkSlot, QUEUE, Role, Target};
+use super::slots::{ChannelSlot, Door, GROUP, LinkSlot, QUEUE, Role, Target};
 use super::{AttachError, Code, Config, Counters, Handled, LinkId, Outbox, Slots, Violation};
-use crate::crypto::Identity;
+use crate::crypto::{Identity, Secret};
 use crate::hop::{
     DATA, DATA_HEADER_LEN, DEVICE_IDX, Frame, HELLO_TIME, Hello, MAX_CONTROL, PARK_TIME, SILENCE_TIME, VERSION,
     data_header,
@@ -46,6 +46,8 @@ pub struct Switch<L, C, R> {
     pub(super) free_channels: List<QUEUE>,
     pub(super) used_channels: u32,
     clock: (Instant, u64),
+    /// Checked in place of the host that a dial does not find. Nobody has its keys.
+    pub(super) decoy: Door,
 }
 
 impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C, R> {
@@ -62,6 +64,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
     ) -> Self {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
+        let decoy = Door::new([0; 16], [Secret::random(rng), Secret::random(rng)]);
         Self {
             config,
             links,
@@ -78,6 +81,7 @@ impl<L: Slots<LinkSlot>, C: Slots<ChannelSlot>, R: Slots<RouteSlot>> Switch<L, C
             free_channels: List::EMPTY,
             used_channels: 0,
             clock: (now, unix),
+            decoy,
         }
     }
 
