@@ -71,7 +71,7 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
         Command::Demo(args) => block_on(None, demo::demo(args, out)),
         Command::Relay(RelayCommand::Start(args)) => {
             let socket = supervisor::socket()?; // while there is one thread only
-            block_on(None, relay::start(args, socket, &data()?, out))
+            block_on(None, relay::start(*args, socket, &data()?, out))
         }
         Command::Relay(RelayCommand::Status) => brief(relay::status(&data()?, out)),
         Command::Relay(RelayCommand::Keys(command)) => brief(relay::keys(command, &data()?, out)),

@@ -2,6 +2,7 @@
 //! whoever has one of those has all of them.
 
 use core::net::{IpAddr, Ipv6Addr};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,10 @@ use std::time::Instant;
 
 /// Addresses that are remembered at once. Where there are more, new ones are bounded by the relay's own limits only.
 const MAX_ADDRESSES: usize = 65_536;
+/// How far bytes may run ahead of their rate.
+const BURST: Duration = Duration::from_secs(1);
+/// The longest that a link is not read: its pings wait meanwhile.
+const LONGEST: Duration = Duration::from_secs(20);
 
 /// What one address may take. Loopback addresses, and proxies that are named, are not counted: behind them is everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +24,20 @@ pub struct AddressLimits {
     pub per_second: u32,
     /// Links asked for at once, after a pause.
     pub burst: u32,
+    /// Connections at once that have not become links, or whose links have not said who they are.
+    pub unknown: u32,
+    /// Bytes of records in a second that are taken from its links together, in the long run; any number where there is none.
+    pub bytes_per_second: Option<u64>,
+}
+
+impl AddressLimits {
+    /// What one address may take where nobody says otherwise.
+    pub const USUAL: Self = Self { links: 512, per_second: 20, burst: 200, unknown: 128, bytes_per_second: None };
 }
 
 impl Default for AddressLimits {
     fn default() -> Self {
-        Self { links: 512, per_second: 20, burst: 200 }
+        Self::USUAL
     }
 }
 
@@ -41,13 +55,24 @@ pub(crate) enum TooMuch {
 pub(crate) struct Addresses {
     limits: AddressLimits,
     known: Mutex<HashMap<Ipv6Addr, Known>>,
+    /// Pauses for the rates of addresses.
+    delayed: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Known {
     links: u32,
+    unknown: u32,
     /// When all that it asked for would have been due at its rate.
     paid_until: Instant,
+    /// The same for the bytes that it sent.
+    bytes_until: Instant,
+}
+
+impl Known {
+    fn is_done(&self, now: Instant) -> bool {
+        self.links == 0 && self.unknown == 0 && self.paid_until.max(self.bytes_until) <= now
+    }
 }
 
 /// A link's place among those of its address, until dropped.
@@ -57,25 +82,35 @@ pub(crate) struct Seat {
     address: Ipv6Addr,
 }
 
+/// The place of a connection that nobody knows yet, until dropped.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    addresses: Arc<Addresses>,
+    address: Ipv6Addr,
+}
+
 impl Addresses {
     pub(crate) fn new(limits: AddressLimits) -> Arc<Self> {
-        Arc::new(Self { limits, known: Mutex::default() })
+        Arc::new(Self { limits, known: Mutex::default(), delayed: AtomicU64::new(0) })
+    }
+
+    /// A place for a connection of this address that has not said what it is; none where it is not counted, an error where
+    /// there are enough of them.
+    pub(crate) fn arrive(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Option<Unknown>, TooMuch> {
+        let mut known = self.lock();
+        let Some((address, entry)) = entry(&mut known, address, now) else { return Ok(None) };
+        if entry.unknown >= self.limits.unknown {
+            return Err(TooMuch::Links);
+        }
+        entry.unknown += 1;
+        drop(known);
+        Ok(Some(Unknown { addresses: self.clone(), address }))
     }
 
     /// A place for a link of this address; none where it is not counted.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, now: Instant) -> Result<Option<Seat>, TooMuch> {
-        if address.to_canonical().is_loopback() {
-            return Ok(None);
-        }
-        let address = prefix(address);
         let mut known = self.lock();
-        if known.len() >= MAX_ADDRESSES && !known.contains_key(&address) {
-            known.retain(|_, known| known.links > 0 || known.paid_until > now);
-            if known.len() >= MAX_ADDRESSES {
-                return Ok(None);
-            }
-        }
-        let entry = known.entry(address).or_insert(Known { links: 0, paid_until: now });
+        let Some((address, entry)) = entry(&mut known, address, now) else { return Ok(None) };
         let takes = Duration::from_secs(1) / self.limits.per_second.max(1);
         let paid_until = entry.paid_until.max(now) + takes;
         let ahead = paid_until.duration_since(now);
@@ -92,19 +127,66 @@ impl Addresses {
         Ok(Some(Seat { addresses: self.clone(), address }))
     }
 
+    /// Pauses in reading, for the rates of addresses.
+    pub(crate) fn delayed(&self) -> u64 {
+        self.delayed.load(Ordering::Relaxed)
+    }
+
+    fn release(&self, address: Ipv6Addr, release: impl FnOnce(&mut Known)) {
+        let mut known = self.lock();
+        let Some(entry) = known.get_mut(&address) else { return };
+        release(entry);
+        if entry.is_done(Instant::now()) {
+            known.remove(&address);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<Ipv6Addr, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// What is kept of an address; none where it is not counted.
+fn entry(known: &mut HashMap<Ipv6Addr, Known>, address: IpAddr, now: Instant) -> Option<(Ipv6Addr, &mut Known)> {
+    if address.to_canonical().is_loopback() {
+        return None;
+    }
+    let address = prefix(address);
+    if known.len() >= MAX_ADDRESSES && !known.contains_key(&address) {
+        known.retain(|_, known| !known.is_done(now));
+        if known.len() >= MAX_ADDRESSES {
+            return None;
+        }
+    }
+    let new = Known { links: 0, unknown: 0, paid_until: now, bytes_until: now };
+    Some((address, known.entry(address).or_insert(new)))
+}
+
+impl Seat {
+    /// Counts bytes of the link. Returns how long to wait before more are read from it.
+    pub(crate) fn charge(&self, bytes: u64, now: Instant) -> Duration {
+        let Some(rate) = self.addresses.limits.bytes_per_second else { return Duration::ZERO };
+        let mut known = self.addresses.lock();
+        let Some(entry) = known.get_mut(&self.address) else { return Duration::ZERO };
+        let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
+        entry.bytes_until = (entry.bytes_until.max(now) + takes).min(now + BURST + LONGEST);
+        let pause = entry.bytes_until.duration_since(now).saturating_sub(BURST);
+        if !pause.is_zero() {
+            self.addresses.delayed.fetch_add(1, Ordering::Relaxed);
+        }
+        pause
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut known = self.addresses.lock();
-        let Some(entry) = known.get_mut(&self.address) else { return };
-        entry.links = entry.links.saturating_sub(1);
-        if entry.links == 0 && entry.paid_until <= Instant::now() {
-            known.remove(&self.address);
-        }
+        self.addresses.release(self.address, |entry| entry.links = entry.links.saturating_sub(1));
+    }
+}
+
+impl Drop for Unknown {
+    fn drop(&mut self) {
+        self.addresses.release(self.address, |entry| entry.unknown = entry.unknown.saturating_sub(1));
     }
 }
 
@@ -124,7 +206,7 @@ mod tests {
     use super::*;
 
     fn addresses(links: u32, per_second: u32, burst: u32) -> Arc<Addresses> {
-        Addresses::new(AddressLimits { links, per_second, burst })
+        Addresses::new(AddressLimits { links, per_second, burst, ..AddressLimits::USUAL })
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -140,6 +222,34 @@ mod tests {
         let _other = addresses.enter(ip("192.0.2.2"), now).unwrap();
         drop(first);
         assert!(addresses.enter(ip("192.0.2.1"), now).unwrap().is_some());
+    }
+
+    #[test]
+    fn those_whom_nobody_knows_are_counted_apart_until_somebody_does() {
+        let limits = AddressLimits { unknown: 2, ..AddressLimits::USUAL };
+        let (addresses, now) = (Addresses::new(limits), Instant::now());
+        let [first, _second] = [(); 2].map(|()| addresses.arrive(ip("2001:db8::1"), now).unwrap().unwrap());
+        assert_eq!(addresses.arrive(ip("2001:db8::2"), now).unwrap_err(), TooMuch::Links);
+        assert!(
+            addresses.arrive(ip("2001:db8:0:1::1"), now).is_ok() && addresses.enter(ip("2001:db8::1"), now).is_ok()
+        );
+        drop(first);
+        assert!(addresses.arrive(ip("2001:db8::2"), now).unwrap().is_some());
+        assert!(addresses.arrive(ip("127.0.0.1"), now).unwrap().is_none());
+    }
+
+    #[test]
+    fn bytes_of_an_address_are_kept_by_pauses_over_all_its_links() {
+        let limits = AddressLimits { bytes_per_second: Some(1000), ..AddressLimits::USUAL };
+        let (addresses, now) = (Addresses::new(limits), Instant::now());
+        let enter = |text: &str| addresses.enter(ip(text), now).unwrap().unwrap();
+        let (one, same, other) = (enter("192.0.2.1"), enter("192.0.2.1"), enter("192.0.2.2"));
+        assert_eq!(one.charge(1000, now), Duration::ZERO, "a second's worth is free to begin with");
+        assert_eq!(same.charge(500, now), Duration::from_millis(500));
+        assert_eq!((other.charge(1000, now), addresses.delayed()), (Duration::ZERO, 1));
+        assert_eq!(one.charge(1_000_000, now), LONGEST, "never so long that the link is missed");
+        let free = Addresses::new(AddressLimits::USUAL);
+        assert_eq!(free.enter(ip("192.0.2.1"), now).unwrap().unwrap().charge(u64::MAX, now), Duration::ZERO);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use homing_driver::relay::TlsError;
 use ipnet::IpNet;
 
-use crate::account::Admit;
+use crate::account::{Admit, HostLimits};
 use crate::address::AddressLimits;
 use crate::hub::Tap;
 
@@ -19,6 +19,8 @@ use crate::hub::Tap;
 pub enum Admission {
     /// Everybody who reaches the relay; loopback only.
     Open,
+    /// Everybody who reaches the relay, from anywhere: whoever finds it may use it, its name and its traffic.
+    OpenToEveryone,
     /// Hosts that show this operator key, kept as its hash:
     /// [`operator_hash`](homing_core::hop::operator_hash).
     Key([u8; 32]),
@@ -31,6 +33,7 @@ impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "Open",
+            Self::OpenToEveryone => "OpenToEveryone",
             Self::Key(_) => "Key(..)",
             Self::Ask(_) => "Ask(..)",
         })
@@ -62,7 +65,8 @@ pub struct RelayConfig {
     /// Bytes of all channels' windows together: the most that may wait in queues. A channel takes 128 KiB to begin with,
     /// and dials are refused as busy where that is not there.
     pub queues: u64,
-    /// Connections at once that are no link yet; more are dropped.
+    /// Connections at once that are no link yet, or whose link has not said who it is; more are turned away with 503, or an
+    /// alert of TLS.
     pub max_handshakes: usize,
     /// How long links may take to move away, once they were told that the relay is about to stop.
     pub drain: Duration,
@@ -70,6 +74,10 @@ pub struct RelayConfig {
     pub metrics: Option<SocketAddr>,
     /// What one address may take.
     pub addresses: AddressLimits,
+    /// What one host may use, where its plan does not say.
+    pub hosts: HostLimits,
+    /// How long a link's socket may take nothing of what waits for it.
+    pub stall: Duration,
     /// Proxies in front, which are believed where they say in `X-Forwarded-For` whom they speak for.
     pub proxies: Vec<IpNet>,
     /// Whether those proxies begin each connection with the PROXY protocol, version 1 or 2. Then one of theirs that does
@@ -83,6 +91,9 @@ pub struct RelayConfig {
 
 /// The time to move away, where nobody says otherwise.
 pub const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// How long a socket may take nothing, where nobody says otherwise.
+pub const STALL_TIME: Duration = Duration::from_secs(2);
 
 impl RelayConfig {
     /// A relay for this machine, or behind a proxy on it.
@@ -98,7 +109,9 @@ impl RelayConfig {
             max_handshakes: 1024,
             drain: DRAIN_TIME,
             metrics: None,
-            addresses: AddressLimits { links: 512, per_second: 20, burst: 200 },
+            addresses: AddressLimits::USUAL,
+            hosts: HostLimits::USUAL,
+            stall: STALL_TIME,
             proxies: Vec::new(),
             proxy_protocol: false,
             log_addresses: false,
@@ -133,7 +146,10 @@ impl fmt::Debug for RelayConfig {
 #[non_exhaustive]
 pub enum RelayError {
     /// Anybody could use it.
-    #[error("an open relay on {listen} could be used by anybody: listen on 127.0.0.1, or give it an operator key")]
+    #[error(
+        "an open relay on {listen} could be used by anybody who finds it: listen on 127.0.0.1, ask for keys (without --open), or say \
+         --open-to-everyone where that is what you want"
+    )]
     OpenToAll {
         /// The address asked for.
         listen: SocketAddr,

@@ -210,8 +210,14 @@ pub(crate) fn emit_pong(payload: &[u8], out: &mut Vec<u8>) {
 
 /// Appends a close frame.
 pub(crate) fn emit_close(code: u16, out: &mut Vec<u8>) {
-    emit_head(CLOSE, 2, out);
+    emit_close_saying(code, "", out);
+}
+
+/// The same with a reason in words, of 123 bytes at most.
+pub(crate) fn emit_close_saying(code: u16, reason: &str, out: &mut Vec<u8>) {
+    emit_head(CLOSE, 2 + reason.len(), out);
     out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(reason.as_bytes());
 }
 
 fn emit_head(opcode: u8, len: usize, out: &mut Vec<u8>) {

@@ -26,8 +26,10 @@ mod forwarded;
 mod frame;
 mod http;
 mod hub;
+mod limits;
 mod link;
 mod metrics;
+mod no_room;
 #[cfg(feature = "smol")]
 mod on_smol;
 #[cfg(feature = "tokio")]
@@ -42,7 +44,7 @@ mod turned_away;
 mod watch;
 
 pub use address::AddressLimits;
-pub use config::{Admission, DRAIN_TIME, RelayConfig, RelayError, TlsFiles};
+pub use config::{Admission, DRAIN_TIME, RelayConfig, RelayError, STALL_TIME, TlsFiles};
 pub use hub::{Seen, Tap};
 #[cfg(feature = "smol")]
 pub use on_smol::{Smol, SmolIo};

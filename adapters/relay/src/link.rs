@@ -5,6 +5,7 @@
 
 use core::cell::RefCell;
 use core::future::poll_fn;
+use core::net::IpAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
@@ -14,19 +15,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use homing_core::hop::{MAX_MESSAGE, RouteId};
+use homing_core::hop::MAX_MESSAGE;
 use homing_core::relay::LinkId;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::account::Answer;
+use crate::account::{Answer, Applicant};
+use crate::address::{Seat, Unknown};
 use crate::frame::{Decoder, Fault, Incoming};
 use crate::http::Opening;
 use crate::hub::{DRAINING, Hub, LinkName, Outlet};
+use crate::limits::Limit;
 use crate::outbox::{Ending, Form, OVERFLOW, Piece};
 use crate::runtime::{Runtime, timeout};
 
-/// A socket that takes no byte for so long is given up.
-const STALL: Duration = Duration::from_secs(30);
 /// How long a peer may take to read what waits once the relay has ended its link. Until then it fills
 /// a part of the budget.
 const LINGER: Duration = Duration::from_secs(30);
@@ -59,6 +61,30 @@ enum Heard {
     End(u16),
 }
 
+/// Whom a link is for.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Where it comes from, where that is known.
+    pub(crate) address: Option<IpAddr>,
+    /// Its place among the links of its address, where that is counted.
+    pub(crate) seat: Option<Seat>,
+}
+
+/// How a link begins.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The answer to its request.
+    pub(crate) head: Vec<u8>,
+    /// What was read behind that request.
+    pub(crate) early: Bytes,
+    pub(crate) opening: Opening,
+    pub(crate) client: Client,
+    /// Its place among those whom nobody knows.
+    pub(crate) unknown: (OwnedSemaphorePermit, Option<Unknown>),
+    /// How long its socket may take nothing of what waits.
+    pub(crate) stall: Duration,
+}
+
 struct Link<R: Runtime> {
     io: R::Io,
     hub: Arc<Hub>,
@@ -74,7 +100,12 @@ struct Link<R: Runtime> {
     /// What its host's messages name it by, where that waits: they come on other connections.
     waits: Option<LinkName>,
     /// Whether the host may come in.
-    answer: Option<(RouteId, Answer)>,
+    answer: Option<(Applicant, Answer)>,
+    client: Client,
+    /// Its place among those whom nobody knows, until somebody does.
+    unknown: Option<(OwnedSemaphorePermit, Option<Unknown>)>,
+    /// A socket that takes no byte for so long is given up.
+    stall: Duration,
     /// Nothing is read before this, which its account has to wait for.
     pause: Option<Pin<Box<R::Sleep>>>,
     writing: VecDeque<Piece>,
@@ -91,8 +122,9 @@ struct Link<R: Runtime> {
     said_goodbye: bool,
 }
 
-/// Serves a link until either side ends it. `head` is the answer to its request, `early` what was read behind that.
-pub(crate) async fn run<R: Runtime>(mut io: R::Io, head: Vec<u8>, early: Bytes, opening: Opening, hub: Arc<Hub>) {
+/// Serves a link until either side ends it.
+pub(crate) async fn run<R: Runtime>(mut io: R::Io, start: Start, hub: Arc<Hub>) {
+    let Start { head, early, opening, client, unknown, stall } = start;
     // Apart from the first message: that measures a round trip, which begins when the endpoint can hear it.
     let answered = async {
         io.write_all(&head).await?;
@@ -119,6 +151,9 @@ pub(crate) async fn run<R: Runtime>(mut io: R::Io, head: Vec<u8>, early: Bytes, 
         waits,
         writing: VecDeque::new(),
         answer: None,
+        client,
+        unknown: Some(unknown),
+        stall,
         pause: None,
         offset: 0,
         unflushed: false,
@@ -160,7 +195,12 @@ impl<R: Runtime> Link<R> {
         let ending = self.outlet.lock().ending();
         match ending {
             Ending::Open => {}
-            Ending::Wanted(OVERFLOW) => self.detach(FAREWELL),
+            Ending::Wanted(OVERFLOW) => {
+                if !self.leaving {
+                    self.hub.count(Limit::ControlQueue);
+                }
+                self.detach(FAREWELL);
+            }
             Ending::Wanted(DRAINING) => self.detach(LINGER),
             // The switch wanted it, and keeps room for what waits until it is told.
             Ending::Wanted(_) | Ending::Said => self.leave(LINGER),
@@ -199,12 +239,13 @@ impl<R: Runtime> Link<R> {
     fn poll_answer(&mut self, cx: &mut Context<'_>) {
         let asked = self.outlet.lock().take_ask();
         if let Some(ask) = asked {
-            self.answer = self.hub.ask(ask).map(|answer| (ask.route_id, answer));
+            self.answer = Some(self.hub.ask(ask, self.client.address));
         }
-        let Some((route, answer)) = &mut self.answer else { return };
+        let Some((applicant, answer)) = &mut self.answer else { return };
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            self.hub.settle(self.id, *route, answer);
+            self.hub.settle(self.id, applicant, answer);
             self.answer = None;
+            self.unknown = None;
         }
     }
 
@@ -251,8 +292,9 @@ impl<R: Runtime> Link<R> {
     /// Handles every whole message in `buf` and keeps the rest.
     fn hear(&mut self, buf: &mut [u8]) -> Heard {
         let Self { hub, id, outlet, decoder, spoke, is_host, tail, .. } = self;
+        let bytes = buf.len().saturating_sub(tail.len());
         let mut rest = buf;
-        let (heard, pause) = hub.turn(*is_host, |turn| {
+        let (heard, mut pause) = hub.turn(*is_host, |turn| {
             loop {
                 let limit = if *spoke { MAX_MESSAGE } else { FIRST_MESSAGE };
                 let (incoming, len) = match decoder.read(rest, limit) {
@@ -280,6 +322,12 @@ impl<R: Runtime> Link<R> {
                 rest = next;
             }
         });
+        if *spoke && !*is_host {
+            self.unknown = None; // a host is known once it is let in
+        }
+        if let Some(seat) = &self.client.seat {
+            pause = pause.max(seat.charge(bytes as u64, Instant::now()));
+        }
         if !pause.is_zero() {
             self.pause = Some(Box::pin(R::sleep(pause)));
         }
@@ -383,17 +431,20 @@ impl<R: Runtime> Link<R> {
             let waits = !self.writing.is_empty() || self.unflushed || self.leaving;
             if self.alarm.is_none() && waits {
                 self.progress = self.progress.max(Instant::now());
-                self.alarm = Some(Box::pin(R::sleep(STALL.saturating_sub(self.progress.elapsed()))));
+                self.alarm = Some(Box::pin(R::sleep(self.stall.saturating_sub(self.progress.elapsed()))));
             }
             let Some(alarm) = &mut self.alarm else { return Poll::Pending };
             ready!(alarm.as_mut().poll(cx));
             if !waits {
                 self.alarm = None;
-            } else if self.leaving || self.progress.elapsed() >= STALL {
+            } else if self.leaving || self.progress.elapsed() >= self.stall {
+                if !self.leaving {
+                    self.hub.count(Limit::SlowReader);
+                }
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             } else {
                 // It took something in the meantime.
-                *alarm = Box::pin(R::sleep(STALL.saturating_sub(self.progress.elapsed())));
+                *alarm = Box::pin(R::sleep(self.stall.saturating_sub(self.progress.elapsed())));
             }
         }
     }

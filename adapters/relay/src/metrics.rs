@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::limits::Limit;
 use crate::status::Status;
 
 /// The type of the text.
@@ -23,6 +24,12 @@ pub(crate) struct Snapshot {
     pub(crate) turned_away: Vec<(&'static str, u64)>,
     /// Why the relay ended links, and how often.
     pub(crate) ended: Vec<(Code, u64)>,
+    /// Registrations, dials and links refused, by what stood in the way.
+    pub(crate) refused: Vec<(Limit, u64)>,
+    /// Pauses in reading, for the rates of hosts, of accounts and of addresses.
+    pub(crate) delayed: Vec<u64>,
+    /// What became of questions whether hosts may come in.
+    pub(crate) admissions: Vec<(&'static str, u64)>,
     /// Bytes of memory and open descriptors of the process, where the system tells.
     pub(crate) process: Option<(u64, u64)>,
 }
@@ -63,6 +70,15 @@ impl Snapshot {
         rows.push(("turned_away", "Connections that got no link", Counter, away));
         let ended = self.ended.iter().map(|(code, count)| by("code", name(*code), *count)).collect();
         rows.push(("ended", "Links that the relay ended", Counter, ended));
+        let refused = self.refused.iter().map(|(limit, count)| by("limit", limit.name(), *count)).collect();
+        rows.push(("refusals", "Registrations, dials and links refused", Counter, refused));
+        let delayed = ["host", "account", "address"].into_iter().zip(&self.delayed);
+        let delayed = delayed.map(|(of, count)| by("rate_of", of, *count));
+        rows.push(("delays", "Pauses in reading, for a rate of bytes", Counter, delayed.collect()));
+        let asked = self.admissions.iter().map(|(what, count)| by("outcome", what, *count)).collect::<Vec<_>>();
+        if !asked.is_empty() {
+            rows.push(("admissions", "Questions to the admission server", Counter, asked));
+        }
         if let Some((memory, descriptors)) = self.process {
             rows.push(("resident_memory_bytes", "Memory of the process", Gauge, one(memory)));
             rows.push(("open_descriptors", "Descriptors of the process", Gauge, one(descriptors)));

@@ -5,6 +5,7 @@
 //! the socket, so that a small message costs a few bytes and not an allocation.
 
 use core::task::Waker;
+use core::time::Duration;
 use std::collections::{HashMap, VecDeque};
 
 use homing_core::hop::MAX_MESSAGE;
@@ -94,6 +95,8 @@ pub(crate) struct Outbox {
     /// Bytes that wait on all channels.
     queued: usize,
     ending: Ending,
+    /// Seconds after which the peer may come back, once the link has ended.
+    retry: Option<u64>,
     /// Who writes, while there is nothing to write.
     waker: Option<Waker>,
     /// The question whether its host may come in, until the link's task has put it.
@@ -115,6 +118,7 @@ impl Outbox {
             turns: VecDeque::new(),
             queued: 0,
             ending: Ending::Open,
+            retry: None,
             waker: None,
             ask: None,
         }
@@ -228,10 +232,17 @@ impl Outbox {
             }
         }
         if let (true, Ending::Wanted(code)) = (self.turns.is_empty(), self.ending) {
-            // A stream of events just ends.
-            if self.form == Form::WebSocket {
-                let mut bytes = Vec::new();
-                frame::emit_close(code, &mut bytes);
+            let mut bytes = Vec::new();
+            match (self.form, self.retry) {
+                (Form::WebSocket, None) => frame::emit_close(code, &mut bytes),
+                (Form::WebSocket, Some(retry)) => {
+                    frame::emit_close_saying(code, &format!("retry-after={retry}"), &mut bytes);
+                }
+                // A stream of events just ends.
+                (Form::Events, None) => {}
+                (Form::Events, Some(retry)) => bytes.extend_from_slice(format!("retry: {retry}000\n\n").as_bytes()),
+            }
+            if !bytes.is_empty() {
                 out.push_back(Piece { bytes, channel: 0, charged: 0 });
             }
             self.ending = Ending::Said;
@@ -248,8 +259,15 @@ impl Outbox {
 
     /// Ends the link after what waits. Returns whom to wake.
     pub(crate) fn end(&mut self, code: u16) -> Option<Waker> {
+        self.end_until(code, None)
+    }
+
+    /// The same, and says when the peer may come back.
+    pub(crate) fn end_until(&mut self, code: u16, retry: Option<Duration>) -> Option<Waker> {
         if self.ending == Ending::Open {
             self.ending = Ending::Wanted(code);
+            // Rounded up: who comes then finds room.
+            self.retry = retry.map(|retry| retry.as_secs().saturating_add(u64::from(retry.subsec_nanos() > 0)));
         }
         self.waker.take()
     }

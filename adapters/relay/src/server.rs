@@ -25,13 +25,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::address::{Addresses, Seat, TooMuch};
+use crate::address::{Addresses, TooMuch, Unknown};
 use crate::config::{RelayConfig, RelayError};
 use crate::forwarded::{client, is_trusted};
 use crate::http::{self, Answer, Never, Opening, Surface, plain};
 use crate::hub::Hub;
-use crate::link::{self, FIRST_MESSAGE};
+use crate::link::{self, Client, FIRST_MESSAGE, Start};
 use crate::metrics::{self, Snapshot};
+use crate::no_room::{NoRoom, Reason};
 use crate::proxied;
 use crate::runtime::{Runtime, Timer, timeout};
 use crate::status::Status;
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     drain: Duration,
     addresses: Arc<Addresses>,
     proxies: Vec<IpNet>,
+    no_room: NoRoom,
+    stall: Duration,
     proxy_protocol: bool,
 }
 
@@ -135,6 +138,8 @@ impl<R: Runtime> Server<R> {
             drain: config.drain,
             addresses: Addresses::new(config.addresses),
             proxies: config.proxies,
+            no_room: NoRoom::new(config.tls.is_some()),
+            stall: config.stall,
             proxy_protocol: config.proxy_protocol,
         });
         Ok(Self { listener, watchers, shared })
@@ -210,6 +215,9 @@ impl Shared {
             accepted: self.tally.accepted(),
             turned_away: self.tally.turned_away(),
             ended: self.hub.ended(),
+            refused: self.hub.refusals(),
+            delayed: [self.hub.delayed().as_slice(), &[self.addresses.delayed()]].concat(),
+            admissions: self.hub.admissions(),
             process: metrics::process(),
         }
     }
@@ -271,6 +279,7 @@ async fn accept_all<R: Runtime>(listener: R::Listener, shared: &Arc<Shared>) {
                 shared.tally.accept();
                 let Ok(permit) = shared.handshakes.clone().try_acquire_owned() else {
                     shared.tally.turn_away(Why::Handshakes, Some(peer.ip()));
+                    shared.no_room.tell::<R>(tcp, Reason::Relay);
                     continue;
                 };
                 R::spawn(shared.tasks.track_future(serve::<R>(shared.clone(), tcp, peer.ip(), permit)));
@@ -298,17 +307,20 @@ struct Upgraded<R: Runtime> {
     early: Bytes,
     opening: Opening,
     /// Its place among the links.
-    place: Place,
+    place: OwnedSemaphorePermit,
+    client: Client,
+    /// Its place among the connections of its address that nobody knows.
+    unknown: Option<Unknown>,
 }
 
 async fn serve<R: Runtime>(shared: Arc<Shared>, tcp: R::Tcp, peer: IpAddr, permit: OwnedSemaphorePermit) {
     // Boxed, so that a link's task does not keep the room that its beginning took.
     let upgrading = Box::pin(shared.stop.run_until_cancelled(upgrade::<R>(&shared, tcp, peer)));
-    let Some(Some(Upgraded { io, head, early, opening, place })) = upgrading.await else { return };
-    drop(permit);
-    let hub = shared.hub.clone();
+    let Some(Some(Upgraded { io, head, early, opening, place, client, unknown })) = upgrading.await else { return };
+    let (hub, stall) = (shared.hub.clone(), shared.stall);
     drop(shared);
-    link::run::<R>(io, head, early, opening, hub).await;
+    let start = Start { head, early, opening, client, unknown: (permit, unknown), stall };
+    link::run::<R>(io, start, hub).await;
     drop(place);
 }
 
@@ -318,16 +330,20 @@ async fn upgrade<R: Runtime>(shared: &Shared, tcp: R::Tcp, peer: IpAddr) -> Opti
         slow(peer);
         return None;
     };
-    let (io, peer) = prepared?;
+    let (io, peer, unknown) = prepared?;
     let Some(spoke) = timeout::<R, _>(HTTP, speak_http::<R>(shared, io, peer)).await else {
         slow(peer);
         return None;
     };
-    spoke
+    Some(Upgraded { unknown, ..spoke? })
 }
 
 /// A connection before its HTTP: hears whom a proxy speaks for, and encrypts.
-async fn prepare<R: Runtime>(shared: &Shared, tcp: R::Tcp, mut peer: IpAddr) -> Option<(R::Io, IpAddr)> {
+async fn prepare<R: Runtime>(
+    shared: &Shared,
+    tcp: R::Tcp,
+    mut peer: IpAddr,
+) -> Option<(R::Io, IpAddr, Option<Unknown>)> {
     let mut tcp = Unread::<R>(tcp);
     if shared.proxy_protocol && is_trusted(peer, &shared.proxies) {
         match proxied::read(&mut tcp).await {
@@ -339,8 +355,20 @@ async fn prepare<R: Runtime>(shared: &Shared, tcp: R::Tcp, mut peer: IpAddr) -> 
             }
         }
     }
+    // Whom a proxy speaks for shows in its requests only.
+    let unknown = match is_trusted(peer, &shared.proxies) {
+        true => None,
+        false => match shared.addresses.arrive(peer, Instant::now()) {
+            Ok(unknown) => unknown,
+            Err(_) => {
+                shared.tally.turn_away(Why::AddressUnknown, Some(peer));
+                shared.no_room.tell::<R>(tcp.0, Reason::Address);
+                return None;
+            }
+        },
+    };
     match R::accept(tcp.0, shared.tls.as_ref()).await {
-        Ok(io) => Some((io, peer)),
+        Ok(io) => Some((io, peer, unknown)),
         Err(error) => {
             shared.tally.turn_away(Why::Tls, Some(peer));
             tracing::debug!(%error, "connection ended before it was encrypted");
@@ -363,10 +391,7 @@ impl<R: Runtime> proxied::Source for Unread<R> {
 }
 
 /// What a request for a link came to: how the link begins, and its place.
-type Agreed = (Vec<u8>, Opening, Place);
-
-/// A link's place, of the relay's and of its address's.
-type Place = (OwnedSemaphorePermit, Option<Seat>);
+type Agreed = (Vec<u8>, Opening, OwnedSemaphorePermit, Client);
 
 async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io, peer: IpAddr) -> Option<Upgraded<R>> {
     let agreed: Mutex<Option<Agreed>> = Mutex::new(None);
@@ -379,7 +404,7 @@ async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io, peer: IpAddr) -> Opt
     let taken = || agreed.lock().unwrap_or_else(PoisonError::into_inner).take();
     // A link takes the connection away from here, and sends the answer to its request itself: an idle one is to cost
     // nothing of what HTTP takes.
-    let (head, opening, place) = poll_fn(|cx| {
+    let (head, opening, place, client) = poll_fn(|cx| {
         let served = Pin::new(&mut connection).poll(cx);
         match (taken(), served) {
             (Some(agreed), _) => Poll::Ready(Some(agreed)),
@@ -395,7 +420,8 @@ async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io, peer: IpAddr) -> Opt
     })
     .await?;
     let parts = connection.into_parts();
-    Some(Upgraded { io: parts.io.into_inner(), head, early: parts.read_buf, opening, place })
+    let (io, early) = (parts.io.into_inner(), parts.read_buf);
+    Some(Upgraded { io, head, early, opening, place, client, unknown: None })
 }
 
 /// Answers a request; does not come back where its connection is to be a link.
@@ -432,9 +458,9 @@ async fn answer(
                 }
             },
         };
-        let place = (place, seat);
         shared.tally.take(client);
-        *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((http::head(&answer), opening, place));
+        let client = Client { address: client, seat };
+        *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((http::head(&answer), opening, place, client));
         return pending().await;
     }
     if answer.status().is_client_error() {

@@ -14,6 +14,8 @@ pub(crate) enum Why {
     AddressRate,
     /// Too many connections are no link yet.
     Handshakes,
+    /// Too many connections of its address are no link yet.
+    AddressUnknown,
     /// A named proxy does not say whom it speaks for.
     ProxyHeader,
     /// TLS failed, or the connection broke off within.
@@ -25,11 +27,12 @@ pub(crate) enum Why {
 }
 
 impl Why {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::NoRoom,
         Self::AddressLinks,
         Self::AddressRate,
         Self::Handshakes,
+        Self::AddressUnknown,
         Self::ProxyHeader,
         Self::Tls,
         Self::Slow,
@@ -42,6 +45,7 @@ impl Why {
             Self::AddressLinks => "address_links",
             Self::AddressRate => "address_rate",
             Self::Handshakes => "handshakes",
+            Self::AddressUnknown => "address_unknown",
             Self::ProxyHeader => "proxy_header",
             Self::Tls => "tls",
             Self::Slow => "slow",
@@ -109,7 +113,7 @@ mod tests {
             (0..times).for_each(|_| tally.turn_away(*why, None));
         }
         let counts: Vec<_> = tally.turned_away().into_iter().map(|(_, count)| count).collect();
-        assert_eq!(counts, [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(counts, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         let mut names: Vec<_> = Why::ALL.iter().map(|why| why.name()).collect();
         names.dedup();
         assert_eq!(names.len(), Why::ALL.len());

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use support::{Running, open, soon};
 
 fn behind_a_proxy(links: u32, per_second: u32, burst: u32) -> RelayConfig {
-    let addresses = AddressLimits { links, per_second, burst };
+    let addresses = AddressLimits { links, per_second, burst, ..AddressLimits::USUAL };
     RelayConfig { addresses, proxies: vec!["127.0.0.0/8".parse().unwrap()], ..open() }
 }
 

@@ -16,7 +16,7 @@ const REQUEST: &str = "GET /homing/1 HTTP/1.1\r\nHost: localhost\r\nConnection: 
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: homing.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 fn behind_a_proxy() -> RelayConfig {
-    let addresses = AddressLimits { links: 1, per_second: 1000, burst: 1000 };
+    let addresses = AddressLimits { links: 1, per_second: 1000, burst: 1000, ..AddressLimits::USUAL };
     RelayConfig { addresses, proxies: vec!["127.0.0.1/32".parse().unwrap()], proxy_protocol: true, ..open() }
 }
 

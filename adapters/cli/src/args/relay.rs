@@ -10,7 +10,7 @@ use crate::config::MAX_SECONDS;
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayCommand {
     /// Run a relay
-    Start(RelayStartArgs),
+    Start(Box<RelayStartArgs>),
     /// Counts of the relay that runs with this data directory
     Status,
     /// The accounts whose hosts the relay lets in, and their keys
@@ -36,6 +36,28 @@ pub(crate) struct RelayStartArgs {
     /// Let hosts in without a relay key; on loopback addresses only [env: HOMING_RELAY_OPEN]
     #[arg(long)]
     pub(crate) open: bool,
+    /// Let hosts in without a relay key, and listen on any address: whoever finds this relay may use it, its name and its
+    /// traffic [env: HOMING_RELAY_OPEN_TO_EVERYONE]
+    #[arg(long)]
+    pub(crate) open_to_everyone: bool,
+    /// Ask this server, https:// or http:// on this machine, which hosts come in, instead of keeping accounts: by a POST
+    /// of JSON, for each host and again when its answer's life is over. Nobody comes in whom it does not answer for [env:
+    /// HOMING_RELAY_ADMIT_URL]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) admit_url: Option<String>,
+    /// File with the token that is shown to that server, as Authorization: Bearer [env: HOMING_RELAY_ADMIT_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) admit_token_file: Option<PathBuf>,
+    /// PEM file with the authority of that server's certificate, instead of the system's [env: HOMING_RELAY_ADMIT_CA]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) admit_ca: Option<PathBuf>,
+    /// Tell that server the addresses of hosts [env: HOMING_RELAY_ADMIT_ADDRESSES]
+    #[arg(long)]
+    pub(crate) admit_addresses: bool,
+    /// How long hosts that it let in stay, and may come back, while it does not answer [env:
+    /// HOMING_RELAY_ADMIT_GRACE_SECONDS] [default: 0]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS))]
+    pub(crate) admit_grace_seconds: Option<u64>,
     /// A name, host[:port], that the relay is reached by; all others are turned away. Repeatable [env:
     /// HOMING_RELAY_NAMES, with commas]
     #[arg(long = "name", value_name = "AUTHORITY")]
@@ -81,7 +103,7 @@ pub(crate) enum RelayKeysCommand {
     Add {
         /// A name for it: letters from a to z, digits, - . _ @
         name: String,
-        /// What it may use: a plan of homing.toml ([relay.plans.NAME]), or `unlimited`
+        /// What it may use: a plan of homing.toml ([plans.NAME]), or `unlimited`
         #[arg(long, value_name = "PLAN", default_value = homing_relay::account::UNLIMITED)]
         plan: String,
         /// When it ends, such as 30d; never without this

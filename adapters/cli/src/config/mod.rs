@@ -15,6 +15,7 @@ use homing_host::service::{Exposed, Services};
 use serde_json::json;
 
 use homing_relay::account::Plans;
+use plans::Limits;
 use services::Service;
 use settings::SETTINGS;
 pub(crate) use settings::{Kind, Setting};
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     services: Vec<Service>,
     /// What the accounts of a relay may use; from the file only.
     plans: Plans,
+    /// What holds for everybody at a relay; from the file only.
+    limits: Limits,
 }
 
 impl Config {
@@ -48,9 +51,14 @@ impl Config {
     fn gather(data: &Path, file: toml::Table, env: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
         let wrong = |text: String| Failure::usage(format!("{}: {text}", data.join(FILE).display()));
         let (mut found, mut services, mut plans) = (BTreeMap::new(), Vec::new(), Plans::new());
+        let mut limits = Limits::default();
         for (section, table) in file {
             if section == "plans" {
                 plans = plans::parse(table).map_err(wrong)?;
+                continue;
+            }
+            if section == "limits" {
+                limits = Limits::parse(table).map_err(wrong)?;
                 continue;
             }
             let toml::Value::Table(table) = table else {
@@ -89,12 +97,17 @@ impl Config {
                 found.insert(setting.key, (value, Origin::Default));
             }
         }
-        Ok(Self { data: data.to_path_buf(), found, services, plans })
+        Ok(Self { data: data.to_path_buf(), found, services, plans, limits })
     }
 
     /// The plans of a relay's accounts.
     pub(crate) const fn plans(&self) -> &Plans {
         &self.plans
+    }
+
+    /// What holds for everybody at a relay.
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// A setting's text: the flag's, or what was found.
@@ -195,7 +208,7 @@ impl Config {
                 out.text(line)?;
             }
         }
-        let plans = plans::shown(&self.plans).map(|(key, value)| (key, value, false));
+        let plans = plans::shown(&self.plans).chain(self.limits.shown()).map(|(key, value)| (key, value, false));
         for (key, value, default) in self.services.iter().flat_map(Service::shown).chain(plans) {
             let line = format!("{key} = {}", services::as_toml(&value));
             let by = if default { Origin::Default } else { Origin::File };
@@ -216,7 +229,7 @@ fn sections() -> String {
     let mut names: Vec<_> = SETTINGS.iter().map(|setting| format!("[{}]", setting.section())).collect();
     names.dedup();
     names.push(format!("[{}.NAME]", services::SECTION));
-    names.push("[plans.NAME]".into());
+    names.extend(["[plans.NAME]".into(), "[limits]".into()]);
     names.join(", ")
 }
 
@@ -253,7 +266,14 @@ mod tests {
             ["plans.small.bytes_per_second=20000", "plans.small.features=[\"x\"]", "plans.small.hosts=1"]
         );
         let error = |file| gather(file, &[]).unwrap_err();
-        assert!(error("[plans.small]\nhost = 1").contains("bytes_per_month"));
+        assert!(error("[plans.small]\nhost = 1").contains("[plans.small]"));
+        assert!(error("[plans.small]\nhostess = 1").contains("bytes_per_month"));
+        assert!(error("[limits]\nlinks = 1").contains("unknown_per_address"));
+        assert!(error("[limits.host]\nbytes_per_second = 9").contains("16384"));
+        assert!(error("[limits]\nstall_seconds = 0").contains("at least 1"));
+        let config = gather("[limits]\nstall_seconds = 3\n[limits.host]\ndevices = 2", &[]).unwrap();
+        let shown: Vec<_> = config.limits().shown().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(shown, ["limits.host.devices=2", "limits.stall_seconds=3"]);
         assert!(error("[plans.small]\nhosts = -1").contains("[plans.small]"));
         assert!(error("[plans.small]\nbytes_per_second = 100").contains("16384"));
         assert!(error("[plans.unlimited]\nhosts = 1").contains("another name"));

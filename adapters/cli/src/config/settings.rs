@@ -69,6 +69,16 @@ pub(crate) static RELAY_LISTEN: Setting =
 pub(crate) static RELAY_TLS_CERT: Setting = setting("relay.tls_cert", "HOMING_RELAY_TLS_CERT", Kind::Path, None);
 pub(crate) static RELAY_TLS_KEY: Setting = setting("relay.tls_key", "HOMING_RELAY_TLS_KEY", Kind::Path, None);
 pub(crate) static RELAY_OPEN: Setting = setting("relay.open", "HOMING_RELAY_OPEN", Kind::Switch, Some("false"));
+pub(crate) static RELAY_OPEN_TO_EVERYONE: Setting =
+    setting("relay.open_to_everyone", "HOMING_RELAY_OPEN_TO_EVERYONE", Kind::Switch, Some("false"));
+pub(crate) static RELAY_ADMIT_URL: Setting = setting("relay.admit_url", "HOMING_RELAY_ADMIT_URL", Kind::Text, None);
+pub(crate) static RELAY_ADMIT_TOKEN: Setting =
+    setting("relay.admit_token_file", "HOMING_RELAY_ADMIT_TOKEN_FILE", Kind::Path, None);
+pub(crate) static RELAY_ADMIT_CA: Setting = setting("relay.admit_ca", "HOMING_RELAY_ADMIT_CA", Kind::Path, None);
+pub(crate) static RELAY_ADMIT_ADDRESSES: Setting =
+    setting("relay.admit_addresses", "HOMING_RELAY_ADMIT_ADDRESSES", Kind::Switch, Some("false"));
+pub(crate) static RELAY_ADMIT_GRACE: Setting =
+    setting("relay.admit_grace_seconds", "HOMING_RELAY_ADMIT_GRACE_SECONDS", Kind::Seconds, Some("0"));
 pub(crate) static RELAY_NAMES: Setting = setting("relay.names", "HOMING_RELAY_NAMES", Kind::Names, None);
 pub(crate) static RELAY_DRAIN: Setting =
     setting("relay.drain_seconds", "HOMING_RELAY_DRAIN_SECONDS", Kind::Seconds, Some("10"));
@@ -115,6 +125,12 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_TLS_CERT,
     &RELAY_TLS_KEY,
     &RELAY_OPEN,
+    &RELAY_OPEN_TO_EVERYONE,
+    &RELAY_ADMIT_URL,
+    &RELAY_ADMIT_TOKEN,
+    &RELAY_ADMIT_CA,
+    &RELAY_ADMIT_ADDRESSES,
+    &RELAY_ADMIT_GRACE,
     &RELAY_NAMES,
     &RELAY_DRAIN,
     &RELAY_METRICS,

@@ -1,27 +1,24 @@
 //! What a running relay answers to commands.
 
-use std::sync::Arc;
-
 use homing_local::control::{ControlError, Listener, Request};
 use homing_relay::RelayHandle;
 use homing_relay::account::AccountBook;
 use serde_json::{Value, json};
 
+use super::decider::Decider;
 use super::keys::carry_out;
 
 /// Answers until dropped.
-pub(super) async fn serve(listener: Listener, relay: RelayHandle, book: Option<Arc<AccountBook>>) {
-    listener.serve(move |request| answer(request, relay.clone(), book.clone())).await;
+pub(super) async fn serve(listener: Listener, relay: RelayHandle, decider: Decider) {
+    listener.serve(move |request| answer(request, relay.clone(), decider.clone())).await;
 }
 
-async fn answer(mut request: Request, relay: RelayHandle, book: Option<Arc<AccountBook>>) {
+async fn answer(mut request: Request, relay: RelayHandle, decider: Decider) {
     let answered = match request.value.get("cmd").and_then(Value::as_str) {
         Some("status") => request.replies.send(&status(&relay)).await,
-        Some("keys") => match book {
-            Some(book) => keys(&mut request, &relay, &book).await,
-            None => {
-                request.replies.refuse("open", "the relay runs with --open: it lets every host in, without keys").await
-            }
+        Some("keys") => match decider.book() {
+            Ok(book) => keys(&mut request, &relay, book).await,
+            Err(why) => request.replies.refuse("open", why).await,
         },
         _ => request.replies.refuse("bad_request", "a relay knows the commands status and keys").await,
     };

@@ -1,16 +1,15 @@
 //! `homing relay …`: runs a relay, and asks a running one.
 
 mod control;
+mod decider;
 mod keys;
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Arc;
 
 use homing_local::RoleLock;
 use homing_local::control::{Listener, Role, call};
-use homing_relay::account::AccountBook;
-use homing_relay::{AddressLimits, Admission, Relay, RelayConfig, RelayError, TlsFiles};
+use homing_relay::{AddressLimits, Relay, RelayConfig, RelayError, TlsFiles};
 use serde_json::json;
 
 use crate::args::RelayStartArgs;
@@ -18,6 +17,7 @@ use crate::config::{Config, parse_network, settings};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, field};
 use crate::{logging, signals, supervisor};
+use decider::Decider;
 
 /// `relay start`.
 pub(crate) async fn start(
@@ -29,14 +29,14 @@ pub(crate) async fn start(
     let config = Config::load(data)?;
     let listen = config.text(&settings::RELAY_LISTEN, args.listen.map(|listen| listen.to_string())).unwrap_or_default();
     let listen = listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is not IP:PORT")))?;
-    let cert = config.path(&settings::RELAY_TLS_CERT, args.tls_cert);
-    let key = config.path(&settings::RELAY_TLS_KEY, args.tls_key);
+    let cert = config.path(&settings::RELAY_TLS_CERT, args.tls_cert.clone());
+    let key = config.path(&settings::RELAY_TLS_KEY, args.tls_key.clone());
     let tls = match (cert, key) {
         (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
         (None, None) => None,
         _ => return Err(Failure::usage("a certificate needs its key: give both --tls-cert and --tls-key")),
     };
-    let mut names = config.list(&settings::RELAY_NAMES, args.names);
+    let mut names = config.list(&settings::RELAY_NAMES, args.names.clone());
     names.iter_mut().for_each(|name| name.make_ascii_lowercase());
     let metrics = config.text(&settings::RELAY_METRICS, args.metrics.map(|listen| listen.to_string()));
     let metrics = metrics.and_then(|listen| listen.parse().ok()); // checked as it was read
@@ -47,37 +47,30 @@ pub(crate) async fn start(
     let log_addresses = args.log_addresses || config.is_on(&settings::RELAY_LOG_ADDRESSES);
     let links = config.number(&settings::RELAY_ADDRESS_LINKS, args.links_per_address);
     let per_second = config.number(&settings::RELAY_ADDRESS_RATE, args.dials_per_address);
-    let addresses = AddressLimits { links, per_second, burst: per_second.saturating_mul(10) };
+    let addresses = AddressLimits { links, per_second, burst: per_second.saturating_mul(10), ..AddressLimits::USUAL };
     let max_links = usize::try_from(config.number(&settings::RELAY_MAX_LINKS, args.max_links)).unwrap_or(usize::MAX);
     let queues = u64::from(config.number(&settings::RELAY_QUEUES, args.queue_mib)) << 20;
     let drain = config.seconds(&settings::RELAY_DRAIN, args.drain_seconds);
-    let open = args.open || config.is_on(&settings::RELAY_OPEN);
 
     let _lock = RoleLock::acquire(data, "relay").map_err(|error| Failure::of(Exit::Failed, &error))?;
     let stop = signals::shutdown()?;
-    let (book, fresh) = if open {
-        (None, None)
-    } else {
-        let (accounts, fresh) = keys::open(data)?;
-        (Some(Arc::new(AccountBook::new(accounts, config.plans().clone()))), fresh)
-    };
-    let admission = book.clone().map_or(Admission::Open, |book| Admission::Ask(book));
+    let (decider, fresh) = Decider::of(&args, &config, data)?;
+    // Before anything else can fail: it cannot be shown again.
+    if let Some(key) = fresh {
+        out.say(
+            &json!({ "event": "relay_key", "relay_key": key.as_str() }),
+            format_args!(
+                "The key that hosts need, shown this once. Put it in a file of mode 0600 on the host, and start the \
+                 host with --relay-key-file FILE:\n\n    {}\n",
+                key.as_str()
+            ),
+        )?;
+    }
     let has_tls = tls.is_some();
     let called = names.first().cloned();
-    let rest = RelayConfig::new(listen, admission);
-    let relay = RelayConfig {
-        tls,
-        names,
-        drain,
-        metrics,
-        addresses,
-        proxies,
-        proxy_protocol,
-        log_addresses,
-        max_links,
-        queues,
-        ..rest
-    };
+    let rest = config.limits().set(RelayConfig { addresses, ..RelayConfig::new(listen, decider.admission()) });
+    let relay =
+        RelayConfig { tls, names, drain, metrics, proxies, proxy_protocol, log_addresses, max_links, queues, ..rest };
     let relay = match socket {
         Some(socket) => Relay::adopt(relay, socket).await,
         None => Relay::bind(relay).await,
@@ -91,22 +84,16 @@ pub(crate) async fn start(
         };
         Failure::of(exit, &error)
     })?;
-    if let Some(key) = fresh {
-        out.say(
-            &json!({ "event": "relay_key", "relay_key": key.as_str() }),
-            format_args!(
-                "The key that hosts need, shown this once. Put it in a file of mode 0600 on the host, and start the \
-                 host with --relay-key-file FILE:\n\n    {}\n",
-                key.as_str()
-            ),
-        )?;
-    }
     // Before anyone hears that it listens: what is asked next finds it.
     let control = Listener::bind(data, Role::Relay)?;
     let mut hangups = signals::hangups()?;
     let address = relay.local_addr();
     let scheme = if has_tls { "wss" } else { "ws" };
     let url = format!("{scheme}://{}", called.unwrap_or_else(|| address.to_string()));
+    let open = matches!(decider, Decider::Nobody | Decider::Everyone);
+    if matches!(decider, Decider::Everyone) {
+        tracing::warn!("open to everyone: whoever finds this relay may use it, its name and its traffic");
+    }
     tracing::info!(%address, tls = has_tls, open, "the relay listens; hosts take --relay {url}");
     let watched = relay.handle().metrics_addr();
     if let Some(address) = watched {
@@ -119,12 +106,12 @@ pub(crate) async fn start(
 
     let (handle, reloading) = (relay.handle(), relay.handle());
     let side = async {
-        tokio::join!(control::serve(control, handle, book.clone()), async {
+        tokio::join!(control::serve(control, handle, decider.clone()), async {
             while hangups.recv().await.is_some() {
-                match (&book, Config::load(data)) {
-                    (Some(book), Ok(config)) => book.set_plans(config.plans().clone()),
-                    (_, Err(Failure::Said { text, .. })) => tracing::error!("keeping the plans read before: {text}"),
-                    _ => {}
+                match Config::load(data) {
+                    Ok(config) => decider.set_plans(config.plans()),
+                    Err(Failure::Said { text, .. }) => tracing::error!("keeping the plans read before: {text}"),
+                    Err(_) => {}
                 }
                 match reloading.reload_tls() {
                     Ok(()) => tracing::info!("read the certificate again"),

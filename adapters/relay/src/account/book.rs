@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use homing_core::relay::Ask;
 use homing_local::clock::{month, unix_now};
 
-use super::admit::{Admit, Answer, Entitlement, Refusal};
+use super::admit::{Admit, Answer, Applicant, Entitlement, Refusal};
 use super::plan::{Plan, UNLIMITED};
 use super::record::Month;
 use super::store::Accounts;
@@ -41,9 +40,9 @@ impl AccountBook {
         *self.plans.write().unwrap_or_else(PoisonError::into_inner) = plans;
     }
 
-    fn answer(&self, ask: &Ask) -> Result<Entitlement, Refusal> {
+    fn answer(&self, applicant: &Applicant) -> Result<Entitlement, Refusal> {
         let now = unix_now();
-        let admitted = self.accounts.admit(&ask.key_hash, now).map_err(|error| {
+        let admitted = self.accounts.admit(&applicant.key_hash, now).map_err(|error| {
             tracing::error!(%error, "cannot look a key up");
             Refusal::Busy
         })?;
@@ -62,14 +61,15 @@ impl AccountBook {
         if bytes_left == Some(0) {
             return Err(Refusal::Busy);
         }
-        Ok(Entitlement { account: entitled.name.into(), plan, until: entitled.until, bytes_left })
+        let account = entitled.name.into();
+        Ok(Entitlement { account, plan, until: entitled.until, bytes_left, good_for: None })
     }
 }
 
 impl Admit for AccountBook {
-    fn admit(&self, ask: Ask) -> Answer {
+    fn admit(&self, applicant: Applicant) -> Answer {
         // A few pages of a file that is in memory as a rule: no thread is worth it.
-        let answer = self.answer(&ask);
+        let answer = self.answer(&applicant);
         Box::pin(core::future::ready(answer))
     }
 

@@ -5,16 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use homing_core::Instant;
-use homing_core::hop::{Code, RouteId};
 use homing_core::relay::LinkId;
 
-use super::admit::Entitlement;
-use super::plan::Plan;
-
-/// How far an account may run ahead of its rate.
-const BURST: Duration = Duration::from_secs(1);
-/// The longest that a link is not read: its pings wait meanwhile, and both ends miss them after some more.
-const LONGEST: Duration = Duration::from_secs(20);
+use super::admit::{Applicant, Entitlement};
+use super::plan::HostLimits;
+use super::tenant::Tenant;
+use crate::limits::{Limit, Turned};
 
 /// The accounts that have hosts now.
 #[derive(Default)]
@@ -24,57 +20,91 @@ pub(crate) struct Ledger {
     numbers: HashMap<Arc<str>, usize>,
     /// Of links, by their slots.
     seats: Vec<Option<Seat>>,
-}
-
-struct Tenant {
-    name: Arc<str>,
-    plan: Plan,
-    /// How many links each has: a host may wait on one and be attached by another, or come back before its old link was
-    /// missed.
-    hosts: HashMap<RouteId, u32>,
-    /// Channels.
-    devices: u32,
-    /// When all that was forwarded would have been, at the account's rate.
-    paid_until: Instant,
-    bytes_left: Option<u64>,
-    /// Bytes that were not charged yet.
-    unbilled: u64,
+    /// What a host may use where its plan does not say.
+    usual: HostLimits,
+    now: Instant,
+    /// Pauses for the rates of hosts, and of accounts.
+    delayed: [u64; 2],
 }
 
 /// Whose link it is.
 struct Seat {
     link: LinkId,
     tenant: usize,
-    /// Of a host: its route, and when it is cut off, in Unix seconds.
-    host: Option<(RouteId, Option<u64>)>,
+    /// The host's.
+    route: homing_core::hop::RouteId,
+    /// Where it is the host's link.
+    host: Option<Box<HostSeat>>,
+}
+
+/// What holds for a host's link.
+struct HostSeat {
+    applicant: Applicant,
+    /// When it is cut off, in Unix seconds.
+    until: Option<u64>,
+    /// When to ask about it again.
+    review: Option<Instant>,
 }
 
 impl Ledger {
+    /// One where hosts may use so much each, unless their plans say otherwise.
+    pub(crate) fn new(usual: HostLimits) -> Self {
+        Self { usual, ..Self::default() }
+    }
+
+    /// Sets the time of all that follows.
+    pub(crate) const fn set_now(&mut self, now: Instant) {
+        self.now = now;
+    }
+
     /// Takes a host in.
     pub(crate) fn admit(
         &mut self,
         link: LinkId,
-        route: RouteId,
+        applicant: &Applicant,
         entitlement: Entitlement,
         unix: u64,
-    ) -> Result<(), Code> {
-        let Entitlement { account, plan, until, bytes_left } = entitlement;
+    ) -> Result<(), Turned> {
+        let Entitlement { account, plan, until, bytes_left, good_for } = entitlement;
         if until.is_some_and(|until| until <= unix) {
-            return Err(Code::Denied);
+            return Err(Turned::denied());
         }
-        let number = self.number_of(&account);
-        let Some(Some(tenant)) = self.tenants.get_mut(number) else { return Err(Code::Busy) };
-        tenant.plan = plan;
-        tenant.bytes_left = bytes_left.map(|left| left.saturating_sub(tenant.unbilled));
-        let others = tenant.hosts.keys().filter(|known| **known != route).count();
-        let is_full = tenant.plan.hosts.is_some_and(|most| others >= most as usize);
-        if is_full || tenant.bytes_left == Some(0) {
+        let (number, now) = (self.number_of(&account), self.now);
+        let Some(Some(tenant)) = self.tenants.get_mut(number) else {
+            return Err(Turned::busy(Limit::Relay, Turned::USUAL));
+        };
+        tenant.set_plan(plan, &self.usual, bytes_left);
+        if let Err(turned) = tenant.register(applicant.route_id, now) {
             self.tidy(number);
-            return Err(Code::Busy);
+            return Err(turned);
         }
-        *tenant.hosts.entry(route).or_default() += 1;
-        self.sit(Seat { link, tenant: number, host: Some((route, until)) });
+        let review = good_for.map(|good_for| now + good_for);
+        let host = Some(Box::new(HostSeat { applicant: *applicant, until, review }));
+        self.sit(Seat { link, tenant: number, route: applicant.route_id, host });
         Ok(())
+    }
+
+    /// A host that is in was asked about again, and may stay.
+    pub(crate) fn renew(&mut self, link: LinkId, entitlement: Entitlement, unix: u64) -> Result<(), Turned> {
+        let Some(seat) = self.seats.get_mut(link.slot()).and_then(Option::as_mut).filter(|seat| seat.link == link)
+        else {
+            return Ok(());
+        };
+        let (Some(Some(tenant)), Some(host)) = (self.tenants.get_mut(seat.tenant), &mut seat.host) else {
+            return Ok(());
+        };
+        let Entitlement { account, plan, until, bytes_left, good_for } = entitlement;
+        if until.is_some_and(|until| until <= unix) {
+            return Err(Turned::denied());
+        }
+        if tenant.name != account {
+            // It belongs to another one now, and comes back as that one's.
+            return Err(Turned::busy(Limit::Key, Duration::from_secs(1)));
+        }
+        host.until = until;
+        host.review = good_for.map(|good_for| self.now + good_for);
+        tenant.set_plan(plan, &self.usual, bytes_left);
+        tenant.check_hosts()
     }
 
     /// A link is gone.
@@ -82,67 +112,82 @@ impl Ledger {
         let Some(seat) = self.seats.get_mut(link.slot()).and_then(|seat| seat.take_if(|seat| seat.link == link)) else {
             return;
         };
-        let Some(Some(tenant)) = self.tenants.get_mut(seat.tenant) else { return };
-        if let Some((route, _)) = seat.host
-            && let Some(links) = tenant.hosts.get_mut(&route)
+        if seat.host.is_some()
+            && let Some(Some(tenant)) = self.tenants.get_mut(seat.tenant)
         {
-            *links = links.saturating_sub(1);
-            if *links == 0 {
-                tenant.hosts.remove(&route);
-            }
+            tenant.deregister(seat.route);
         }
         self.tidy(seat.tenant);
     }
 
-    /// A device is to be joined with a host; false where the account has enough.
-    pub(crate) fn open(&mut self, host: LinkId, device: LinkId) -> bool {
-        let Some(number) = self.seat(host).map(|seat| seat.tenant) else { return true };
-        let Some(Some(tenant)) = self.tenants.get_mut(number) else { return true };
-        if tenant.plan.devices.is_some_and(|most| tenant.devices >= most) || tenant.bytes_left == Some(0) {
-            return false;
-        }
-        tenant.devices += 1;
-        self.sit(Seat { link: device, tenant: number, host: None });
-        true
+    /// A device is to be joined with a host.
+    pub(crate) fn open(&mut self, host: LinkId, device: LinkId) -> Result<(), Turned> {
+        let Some((tenant, route)) = self.seat(host).map(|seat| (seat.tenant, seat.route)) else { return Ok(()) };
+        let Some(Some(known)) = self.tenants.get_mut(tenant) else { return Ok(()) };
+        known.open(route, self.now)?;
+        self.sit(Seat { link: device, tenant, route, host: None });
+        Ok(())
+    }
+
+    /// A host is to be woken.
+    pub(crate) fn knock(&mut self, host: LinkId) -> Result<(), Turned> {
+        let Some((tenant, route)) = self.seat(host).map(|seat| (seat.tenant, seat.route)) else { return Ok(()) };
+        let Some(Some(tenant)) = self.tenants.get_mut(tenant) else { return Ok(()) };
+        tenant.knock(route, self.now)
     }
 
     /// A device and a host that were joined are not any more.
     pub(crate) fn over(&mut self, device: LinkId) {
-        let Some(number) = self.seat(device).filter(|seat| seat.host.is_none()).map(|seat| seat.tenant) else { return };
+        let Some(seat) = self.seat(device).filter(|seat| seat.host.is_none()) else { return };
+        let (number, route) = (seat.tenant, seat.route);
         if let Some(Some(tenant)) = self.tenants.get_mut(number) {
-            tenant.devices = tenant.devices.saturating_sub(1);
+            tenant.close(route);
         }
         self.leave(device);
     }
 
     /// Bytes of a link were forwarded. Returns how long to wait before more are read from it.
-    pub(crate) fn charge(&mut self, link: LinkId, bytes: u64, now: Instant) -> Duration {
-        let Some(number) = self.seat(link).map(|seat| seat.tenant) else { return Duration::ZERO };
+    pub(crate) fn charge(&mut self, link: LinkId, bytes: u64) -> Duration {
+        let Some((number, route)) = self.seat(link).map(|seat| (seat.tenant, seat.route)) else {
+            return Duration::ZERO;
+        };
         let Some(Some(tenant)) = self.tenants.get_mut(number) else { return Duration::ZERO };
-        tenant.unbilled = tenant.unbilled.saturating_add(bytes);
-        tenant.bytes_left = tenant.bytes_left.map(|left| left.saturating_sub(bytes));
-        let Some(rate) = tenant.plan.bytes_per_second else { return Duration::ZERO };
-        let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
-        tenant.paid_until = (tenant.paid_until.max(now) + takes).min(now + BURST + LONGEST);
-        tenant.paid_until.since(now).saturating_sub(BURST)
+        let pauses = tenant.charge(route, bytes, self.now);
+        for (count, pause) in self.delayed.iter_mut().zip(pauses) {
+            *count += u64::from(!pause.is_zero());
+        }
+        pauses.into_iter().max().unwrap_or_default()
+    }
+
+    /// Pauses so far, for the rates of hosts and of accounts.
+    pub(crate) const fn delayed(&self) -> [u64; 2] {
+        self.delayed
     }
 
     /// The hosts that are to be cut off by now, and why.
-    pub(crate) fn due(&self, unix: u64) -> Vec<(LinkId, Code)> {
-        let hosts = self.seats.iter().flatten().filter_map(|seat| seat.host.map(|(_, until)| (seat, until)));
-        let cut = hosts.filter_map(|(seat, until)| {
-            let used_up =
-                || matches!(self.tenants.get(seat.tenant), Some(Some(tenant)) if tenant.bytes_left == Some(0));
-            let code = if until.is_some_and(|until| until <= unix) {
-                Code::Denied
+    pub(crate) fn due(&self, unix: u64) -> Vec<(LinkId, Turned)> {
+        let hosts = self.seats.iter().flatten().filter_map(|seat| Some((seat, seat.host.as_ref()?)));
+        let cut = hosts.filter_map(|(seat, host)| {
+            let used_up = || self.tenants.get(seat.tenant).and_then(Option::as_ref).is_some_and(Tenant::has_used_up);
+            let turned = if host.until.is_some_and(|until| until <= unix) {
+                Turned::denied()
             } else if used_up() {
-                Code::Busy
+                Turned::busy(Limit::AccountMonth, Turned::USUAL)
             } else {
                 return None;
             };
-            Some((seat.link, code))
+            Some((seat.link, turned))
         });
         cut.collect()
+    }
+
+    /// The hosts to ask about again by now. Each is told once, until it is renewed.
+    pub(crate) fn reviews(&mut self) -> Vec<(LinkId, Applicant)> {
+        let now = self.now;
+        let hosts = self.seats.iter_mut().flatten().filter_map(|seat| Some((seat.link, seat.host.as_mut()?)));
+        let due = hosts
+            .filter_map(|(link, host)| host.review.take_if(|review| *review <= now).map(|_| (link, host.applicant)));
+        due.collect()
     }
 
     /// Whether there is anything to look after.
@@ -161,10 +206,11 @@ impl Ledger {
     pub(crate) fn bill(&mut self) -> BTreeMap<Arc<str>, u64> {
         let mut used = BTreeMap::new();
         for number in 0..self.tenants.len() {
-            if let Some(Some(tenant)) = self.tenants.get_mut(number)
-                && tenant.unbilled > 0
-            {
-                used.insert(tenant.name.clone(), core::mem::take(&mut tenant.unbilled));
+            if let Some(Some(tenant)) = self.tenants.get_mut(number) {
+                let bytes = tenant.bill(self.now);
+                if bytes > 0 {
+                    used.insert(tenant.name.clone(), bytes);
+                }
             }
             self.tidy(number);
         }
@@ -189,15 +235,7 @@ impl Ledger {
         if let Some(number) = self.numbers.get(account) {
             return *number;
         }
-        let tenant = Tenant {
-            name: account.clone(),
-            plan: Plan::default(),
-            hosts: HashMap::new(),
-            devices: 0,
-            paid_until: Instant::ZERO,
-            bytes_left: None,
-            unbilled: 0,
-        };
+        let tenant = Tenant::new(account.clone());
         let number = self.tenants.iter().position(Option::is_none).unwrap_or(self.tenants.len());
         match self.tenants.get_mut(number) {
             Some(place) => *place = Some(tenant),
@@ -210,8 +248,7 @@ impl Ledger {
     /// Forgets an account that has nothing here any more.
     fn tidy(&mut self, number: usize) {
         let Some(place) = self.tenants.get_mut(number) else { return };
-        let is_done = |tenant: &mut Tenant| tenant.hosts.is_empty() && tenant.devices == 0 && tenant.unbilled == 0;
-        if let Some(tenant) = place.take_if(is_done) {
+        if let Some(tenant) = place.take_if(|tenant| tenant.is_done(self.now)) {
             self.numbers.remove(&tenant.name);
         }
     }

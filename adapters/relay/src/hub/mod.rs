@@ -23,7 +23,7 @@ use homing_driver::relay::events::LINK_ID_LEN;
 use rand_core::UnwrapErr;
 use tokio::sync::Notify;
 
-use crate::account::{Admit, OneKey};
+use crate::account::{Admit, Everyone, Ledger, OneKey};
 use crate::config::{Admission, RelayConfig};
 use crate::outbox::{Form, Piece};
 use crate::probe;
@@ -67,7 +67,7 @@ pub(crate) struct Hub {
     records: AtomicU64,
     bytes: AtomicU64,
     tap: Option<Tap>,
-    admit: Option<Arc<dyn Admit>>,
+    admit: Arc<dyn Admit>,
     /// A deadline may have come nearer.
     sooner: Notify,
 }
@@ -114,7 +114,7 @@ impl Turn<'_> {
                 outlets.push(to, |outbox, pool| outbox.push_data(idx, message, len, pool));
                 self.records += 1;
                 self.bytes += len as u64;
-                self.pause = self.pause.max(outlets.ledger.charge(link, len as u64, self.now));
+                self.pause = self.pause.max(outlets.ledger.charge(link, len as u64));
                 if let Some(seen) = &mut self.seen {
                     seen.push(len);
                 }
@@ -130,8 +130,8 @@ impl Turn<'_> {
 
 impl Hub {
     pub(crate) fn new(config: &RelayConfig) -> Self {
-        let ask = !matches!(config.admission, Admission::Open);
-        let policy = relay::Config { ask, max_window: MAX_WINDOW, budget: config.queues, ..relay::Config::default() };
+        let policy =
+            relay::Config { ask: true, max_window: MAX_WINDOW, budget: config.queues, ..relay::Config::default() };
         let links = config.max_links;
         let switch = Switch::new(
             policy,
@@ -143,7 +143,7 @@ impl Hub {
             unix_now(),
             &mut UnwrapErr(SysRng),
         );
-        let outlets = Outlets::default();
+        let outlets = Outlets { ledger: Ledger::new(config.hosts.clone()), ..Outlets::default() };
         Self {
             state: Mutex::new(State { switch, outlets, armed: None, draining: false, probed: None }),
             started: std::time::Instant::now(),
@@ -151,9 +151,9 @@ impl Hub {
             bytes: AtomicU64::new(0),
             tap: config.tap.clone(),
             admit: match &config.admission {
-                Admission::Open => None,
-                Admission::Key(hash) => Some(Arc::new(OneKey(*hash))),
-                Admission::Ask(admit) => Some(admit.clone()),
+                Admission::Open | Admission::OpenToEveryone => Arc::new(Everyone),
+                Admission::Key(hash) => Arc::new(OneKey(*hash)),
+                Admission::Ask(admit) => admit.clone(),
             },
             sooner: Notify::new(),
         }
@@ -317,6 +317,7 @@ impl Hub {
     fn with<R>(&self, f: impl FnOnce(&mut State, Instant) -> R) -> R {
         let now = self.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.outlets.ledger.set_now(now);
         let result = f(&mut state, now);
         let wakes = mem::take(&mut state.outlets.wakes);
         let next = state.switch.poll_timeout();

@@ -9,6 +9,7 @@ use homing_core::relay::{self, Ask, LinkId};
 
 use super::LinkName;
 use crate::account::Ledger;
+use crate::limits::{Limit, Turned};
 use crate::outbox::{Ending, Form, Outbox, Pool};
 
 /// First byte of a message that closes a channel.
@@ -40,6 +41,10 @@ pub(super) struct Outlets {
     pub(super) ledger: Ledger,
     /// Links that the switch ended, by the code.
     pub(super) ended: [u64; Code::ALL.len()],
+    /// What was refused, by what stood in the way.
+    pub(super) refused: [u64; Limit::ALL.len()],
+    /// Why the link that is about to be hung up is.
+    pub(super) turned: Option<Turned>,
 }
 
 /// Takes a link's first message, which comes before the link has an id.
@@ -78,6 +83,12 @@ impl Outlets {
         seat.is_some_and(|(_, outlet)| outlet.lock().ending() == Ending::Open)
     }
 
+    pub(super) fn count(&mut self, limit: Limit) {
+        if let Some(count) = self.refused.get_mut(limit as usize) {
+            *count += 1;
+        }
+    }
+
     pub(super) fn push(&mut self, link: LinkId, push: impl FnOnce(&mut Outbox, &mut Pool) -> Option<Waker>) {
         if let Some(Some((id, outlet))) = self.slots.get(link.slot())
             && *id == link
@@ -100,7 +111,16 @@ impl relay::Outbox for Outlets {
         if let Some(count) = self.ended.get_mut(usize::from(reason.to_byte())) {
             *count += 1;
         }
-        self.push(link, |outbox, _| outbox.end(close_code(reason)));
+        // What the switch refuses by itself it has no room for, or the proof is wrong.
+        let turned = self.turned.take().or(match reason {
+            Code::Busy => Some(Turned::busy(Limit::Relay, Turned::USUAL)),
+            Code::Denied => Some(Turned::denied()),
+            _ => None,
+        });
+        if let Some(turned) = turned {
+            self.count(turned.limit);
+        }
+        self.push(link, |outbox, _| outbox.end_until(close_code(reason), turned.and_then(|turned| turned.retry)));
     }
 
     fn ask(&mut self, link: LinkId, ask: &Ask) {
@@ -108,7 +128,13 @@ impl relay::Outbox for Outlets {
     }
 
     fn open(&mut self, host: LinkId, device: LinkId) -> bool {
-        self.ledger.open(host, device)
+        self.turned = self.ledger.open(host, device).err();
+        self.turned.is_none()
+    }
+
+    fn knock(&mut self, host: LinkId) -> bool {
+        self.turned = self.ledger.knock(host).err();
+        self.turned.is_none()
     }
 
     fn over(&mut self, _: LinkId, device: LinkId) {

@@ -209,7 +209,7 @@ async fn places_are_counted_and_given_back() {
         idle.push(Raw::connect(&stage.relay).await);
     }
     let mut late = Raw::connect(&stage.relay).await;
-    assert_eq!(late.status().await, None, "a fifth connection that is no link yet is dropped");
+    assert_eq!(late.status().await, Some(503), "a fifth connection that is no link yet is told so");
     stage.serves("connections that say nothing").await;
     idle.into_iter().for_each(Raw::reset);
     stage.is_well("connections that said nothing").await;

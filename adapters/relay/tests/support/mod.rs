@@ -13,6 +13,7 @@ use homing_core::hop::{
 };
 use homing_relay::{Admission, Relay, RelayConfig, RelayHandle, Status};
 use homing_tokio::{ClientTls, DialError, RelayUrl, Socket, dial, endpoint_config};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -84,6 +85,17 @@ impl Running {
         self.task.await.unwrap();
     }
 
+    /// The value of a metric, of a relay that tells them.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let mut tcp = tokio::net::TcpStream::connect(self.handle.metrics_addr().unwrap()).await.unwrap();
+        tcp.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        soon("the metrics", tcp.read_to_string(&mut text)).await.unwrap();
+        let name = format!("homing_relay_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&name));
+        value.unwrap_or_else(|| panic!("no {name}in\n{text}")).parse().unwrap()
+    }
+
     /// Waits until the relay's status is as it should be.
     pub async fn until(&self, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
         soon(what, async {
@@ -139,6 +151,17 @@ async fn read(socket: &mut Socket) -> Result<Vec<u8>, Option<u16>> {
             Some(Ok(Message::Close(frame))) => return Err(frame.map(|f| f.code.into())),
             Some(Ok(_)) => {}
             None | Some(Err(_)) => return Err(None),
+        }
+    }
+}
+
+/// The close frame that a link ends with: code and reason.
+pub async fn close_frame(socket: &mut Socket) -> Option<(u16, String)> {
+    loop {
+        match soon("the end", socket.next()).await? {
+            Ok(Message::Close(frame)) => return frame.map(|frame| (frame.code.into(), frame.reason.to_string())),
+            Ok(_) => {}
+            Err(_) => return None,
         }
     }
 }
@@ -219,6 +242,11 @@ impl Host {
             self.say().await;
             return said;
         }
+    }
+
+    /// The close frame that its link ends with: code and reason.
+    pub async fn close_frame(&mut self) -> Option<(u16, String)> {
+        close_frame(&mut self.socket).await
     }
 
     /// Takes the next device in.
