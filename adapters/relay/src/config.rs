@@ -56,6 +56,9 @@ pub struct RelayConfig {
     pub listen: SocketAddr,
     /// TLS, where no proxy in front does it.
     pub tls: Option<TlsFiles>,
+    /// The authorities, in a PEM file, of one of which each host has to show a certificate. Nobody has to where there is
+    /// none; without TLS nobody can.
+    pub client_ca: Option<PathBuf>,
     /// Who may register a host.
     pub admission: Admission,
     /// The names it is dialled by, `host[:port]` in lower case; any where there are none.
@@ -102,6 +105,7 @@ impl RelayConfig {
         Self {
             listen,
             tls: None,
+            client_ca: None,
             admission,
             names: Vec::new(),
             max_links: 4096,

@@ -68,6 +68,8 @@ pub(crate) struct Client {
     pub(crate) address: Option<IpAddr>,
     /// Its place among the links of its address, where that is counted.
     pub(crate) seat: Option<Seat>,
+    /// Whether it may be a host.
+    pub(crate) may_host: bool,
 }
 
 /// How a link begins.
@@ -291,7 +293,7 @@ impl<R: Runtime> Link<R> {
 
     /// Handles every whole message in `buf` and keeps the rest.
     fn hear(&mut self, buf: &mut [u8]) -> Heard {
-        let Self { hub, id, outlet, decoder, spoke, is_host, tail, .. } = self;
+        let Self { hub, id, outlet, decoder, spoke, is_host, tail, client, .. } = self;
         let bytes = buf.len().saturating_sub(tail.len());
         let mut rest = buf;
         let (heard, mut pause) = hub.turn(*is_host, |turn| {
@@ -311,7 +313,12 @@ impl<R: Runtime> Link<R> {
                             *spoke = true;
                             *is_host = matches!(message.first(), Some(&(REGISTER | ATTACH)));
                         }
-                        let _ = turn.handle(*id, message);
+                        if !client.may_host && matches!(message.first(), Some(&(REGISTER | ATTACH))) {
+                            tracing::info!(reason = "certificate", "a host shows no certificate, and has to");
+                            turn.deny(*id);
+                        } else {
+                            let _ = turn.handle(*id, message);
+                        }
                     }
                     Incoming::Text(_) => return Err(Fault::Text),
                     Incoming::Ping(payload) => drop(outlet.lock().push_pong(payload)),
@@ -325,7 +332,7 @@ impl<R: Runtime> Link<R> {
         if *spoke && !*is_host {
             self.unknown = None; // a host is known once it is let in
         }
-        if let Some(seat) = &self.client.seat {
+        if let Some(seat) = &client.seat {
             pause = pause.max(seat.charge(bytes as u64, Instant::now()));
         }
         if !pause.is_zero() {

@@ -55,6 +55,10 @@ impl Runtime for Smol {
         homing_smol::accept(tcp, tls).await.map(SmolIo)
     }
 
+    fn is_certified(io: &SmolIo) -> bool {
+        io.0.is_certified()
+    }
+
     fn sleep(time: Duration) -> SmolSleep {
         SmolClock.sleep_until(steady::now() + time)
     }

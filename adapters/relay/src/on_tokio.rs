@@ -48,6 +48,10 @@ impl Runtime for Tokio {
         homing_tokio::accept(tcp, tls).await
     }
 
+    fn is_certified(io: &homing_tokio::Io) -> bool {
+        io.is_certified()
+    }
+
     fn sleep(time: Duration) -> tokio::time::Sleep {
         tokio::time::sleep(time)
     }

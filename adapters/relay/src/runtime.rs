@@ -43,6 +43,8 @@ pub trait Runtime: Send + Sync + 'static {
     fn peek(tcp: &mut Self::Tcp, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
     /// Prepares a connection, and encrypts it where this end shows a certificate.
     fn accept(tcp: Self::Tcp, tls: Option<&ServerTls>) -> impl Future<Output = io::Result<Self::Io>> + Send;
+    /// Whether the other end showed a certificate that was verified.
+    fn is_certified(io: &Self::Io) -> bool;
     /// Waits for so long.
     fn sleep(time: Duration) -> Self::Sleep;
     /// Runs a task until it ends.

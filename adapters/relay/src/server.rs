@@ -33,6 +33,7 @@ use crate::hub::Hub;
 use crate::link::{self, Client, FIRST_MESSAGE, Start};
 use crate::metrics::{self, Snapshot};
 use crate::no_room::{NoRoom, Reason};
+use crate::outbox::Form;
 use crate::proxied;
 use crate::runtime::{Runtime, Timer, timeout};
 use crate::status::Status;
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     no_room: NoRoom,
     stall: Duration,
     proxy_protocol: bool,
+    /// Whether hosts have to show a certificate.
+    certified_hosts: bool,
 }
 
 impl<R: Runtime> fmt::Debug for Server<R> {
@@ -115,7 +118,10 @@ impl<R: Runtime> Server<R> {
 
     async fn start(config: RelayConfig, listener: R::Listener) -> Result<Self, RelayError> {
         let tls = match &config.tls {
-            Some(files) => Some(ServerTls::from_files(&files.cert, &files.key)?),
+            Some(files) => {
+                let tls = ServerTls::from_files(&files.cert, &files.key)?;
+                Some(if let Some(clients) = &config.client_ca { tls.asking(clients)? } else { tls })
+            }
             None => None,
         };
         let failed = |error| RelayError::Listen { listen: config.listen, error };
@@ -128,6 +134,7 @@ impl<R: Runtime> Server<R> {
             listen: R::address(&listener).map_err(failed)?,
             metrics,
             hub: Arc::new(Hub::new(&config)),
+            certified_hosts: config.client_ca.is_some(),
             tally: Tally::new(config.log_addresses),
             surface: Surface { names: config.names, tls: tls.is_some() },
             tls,
@@ -395,7 +402,8 @@ type Agreed = (Vec<u8>, Opening, OwnedSemaphorePermit, Client);
 
 async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io, peer: IpAddr) -> Option<Upgraded<R>> {
     let agreed: Mutex<Option<Agreed>> = Mutex::new(None);
-    let service = service_fn(|request| Box::pin(answer(shared, request, peer, &agreed)));
+    let may_host = !shared.certified_hosts || R::is_certified(&io);
+    let service = service_fn(|request| Box::pin(answer(shared, request, (peer, may_host), &agreed)));
     let mut connection = http1::Builder::new()
         .timer(Timer::<R>::new())
         .header_read_timeout(HANDSHAKE)
@@ -428,7 +436,7 @@ async fn speak_http<R: Runtime>(shared: &Shared, io: R::Io, peer: IpAddr) -> Opt
 async fn answer(
     shared: &Shared,
     request: Request<Incoming>,
-    peer: IpAddr,
+    (peer, may_host): (IpAddr, bool),
     agreed: &Mutex<Option<Agreed>>,
 ) -> Result<Answer, Never> {
     if request.method() == Method::POST && request.uri().path() == EVENTS_PATH {
@@ -444,6 +452,10 @@ async fn answer(
     }
     let (answer, opening) = shared.surface.answer(&request, place.is_ok());
     if let (Some(opening), Ok(place)) = (opening, place) {
+        if opening.form == Form::Events && !may_host {
+            shared.tally.turn_away(Why::Certificate, client);
+            return Ok(plain(StatusCode::FORBIDDEN, "hosts show a certificate here (--client-cert, --client-key)\n"));
+        }
         let seat = match client {
             None => None,
             Some(client) => match shared.addresses.enter(client, Instant::now()) {
@@ -459,7 +471,7 @@ async fn answer(
             },
         };
         shared.tally.take(client);
-        let client = Client { address: client, seat };
+        let client = Client { address: client, seat, may_host };
         *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some((http::head(&answer), opening, place, client));
         return pending().await;
     }

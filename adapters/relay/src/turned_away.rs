@@ -22,12 +22,14 @@ pub(crate) enum Why {
     Tls,
     /// It did not say in time what it wants.
     Slow,
+    /// It is a host's that shows no certificate, and has to.
+    Certificate,
     /// What it said is no request, or none for a link as there are any.
     Request,
 }
 
 impl Why {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::NoRoom,
         Self::AddressLinks,
         Self::AddressRate,
@@ -36,6 +38,7 @@ impl Why {
         Self::ProxyHeader,
         Self::Tls,
         Self::Slow,
+        Self::Certificate,
         Self::Request,
     ];
 
@@ -49,6 +52,7 @@ impl Why {
             Self::ProxyHeader => "proxy_header",
             Self::Tls => "tls",
             Self::Slow => "slow",
+            Self::Certificate => "certificate",
             Self::Request => "request",
         }
     }
@@ -113,7 +117,7 @@ mod tests {
             (0..times).for_each(|_| tally.turn_away(*why, None));
         }
         let counts: Vec<_> = tally.turned_away().into_iter().map(|(_, count)| count).collect();
-        assert_eq!(counts, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(counts, (0..Why::ALL.len() as u64).collect::<Vec<_>>());
         let mut names: Vec<_> = Why::ALL.iter().map(|why| why.name()).collect();
         names.dedup();
         assert_eq!(names.len(), Why::ALL.len());

@@ -37,6 +37,15 @@ impl Io {
         matches!(self, Self::Tls(_))
     }
 
+    /// Whether the other end showed a certificate that was verified here.
+    #[must_use]
+    pub fn is_certified(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(tls) => tls.is_certified(),
+        }
+    }
+
     /// The version of TLS; none without TLS.
     #[must_use]
     pub fn tls_version(&self) -> Option<ProtocolVersion> {

@@ -54,6 +54,12 @@ pub(crate) struct HostStartArgs {
     /// A file with the relay's key, mode 0600 [env: HOMING_RELAY_KEY_FILE]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) relay_key_file: Option<PathBuf>,
+    /// PEM file with a certificate for relays that ask hosts for one, its chain behind it [env: HOMING_HOST_CLIENT_CERT]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate [env: HOMING_HOST_CLIENT_KEY]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) client_key: Option<PathBuf>,
     /// Keep no link while nobody needs one: wait for a device to knock, and dial the relay then [env: HOMING_ON_DEMAND]
     #[arg(long)]
     pub(crate) on_demand: bool,

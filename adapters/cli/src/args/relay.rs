@@ -33,6 +33,10 @@ pub(crate) struct RelayStartArgs {
     /// PEM file with the certificate's private key [env: HOMING_RELAY_TLS_KEY]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) tls_key: Option<PathBuf>,
+    /// PEM file with authorities: hosts have to show a certificate of one of them. Needs TLS here [env:
+    /// HOMING_RELAY_CLIENT_CA]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) client_ca: Option<PathBuf>,
     /// Let hosts in without a relay key; on loopback addresses only [env: HOMING_RELAY_OPEN]
     #[arg(long)]
     pub(crate) open: bool,

@@ -68,6 +68,7 @@ pub(crate) static RELAY_LISTEN: Setting =
     setting("relay.listen", "HOMING_RELAY_LISTEN", Kind::Address, Some("127.0.0.1:8080"));
 pub(crate) static RELAY_TLS_CERT: Setting = setting("relay.tls_cert", "HOMING_RELAY_TLS_CERT", Kind::Path, None);
 pub(crate) static RELAY_TLS_KEY: Setting = setting("relay.tls_key", "HOMING_RELAY_TLS_KEY", Kind::Path, None);
+pub(crate) static RELAY_CLIENT_CA: Setting = setting("relay.client_ca", "HOMING_RELAY_CLIENT_CA", Kind::Path, None);
 pub(crate) static RELAY_OPEN: Setting = setting("relay.open", "HOMING_RELAY_OPEN", Kind::Switch, Some("false"));
 pub(crate) static RELAY_OPEN_TO_EVERYONE: Setting =
     setting("relay.open_to_everyone", "HOMING_RELAY_OPEN_TO_EVERYONE", Kind::Switch, Some("false"));
@@ -101,6 +102,8 @@ pub(crate) static HOST_ENABLED: Setting = setting("host.enabled", "HOMING_RELAY_
 pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERVER", Kind::Relays, None);
 pub(crate) static HOST_RELAY_KEY_FILE: Setting =
     setting("host.relay_key_file", "HOMING_RELAY_KEY_FILE", Kind::Path, None);
+pub(crate) static HOST_CLIENT_CERT: Setting = setting("host.client_cert", "HOMING_HOST_CLIENT_CERT", Kind::Path, None);
+pub(crate) static HOST_CLIENT_KEY: Setting = setting("host.client_key", "HOMING_HOST_CLIENT_KEY", Kind::Path, None);
 pub(crate) static HOST_EXPOSE: Setting = setting("host.expose", "HOMING_EXPOSE", Kind::Services, None);
 pub(crate) static HOST_SETTINGS: Setting =
     setting("host.settings", "HOMING_SETTINGS_LISTEN", Kind::Address, Some("127.0.0.1:7466"));
@@ -124,6 +127,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_LISTEN,
     &RELAY_TLS_CERT,
     &RELAY_TLS_KEY,
+    &RELAY_CLIENT_CA,
     &RELAY_OPEN,
     &RELAY_OPEN_TO_EVERYONE,
     &RELAY_ADMIT_URL,
@@ -144,6 +148,8 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &HOST_ENABLED,
     &HOST_RELAY,
     &HOST_RELAY_KEY_FILE,
+    &HOST_CLIENT_CERT,
+    &HOST_CLIENT_KEY,
     &HOST_EXPOSE,
     &HOST_NAME,
     &HOST_SETTINGS,

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use homing_core::handshake::Suite;
 use homing_host::service::Exposed;
@@ -45,7 +45,7 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
     let summary: Vec<_> = exposed.iter().map(|exposed| (exposed.name.clone(), exposed.target.to_string())).collect();
 
     let stop = signals::shutdown()?;
-    let tls = ClientTls::system();
+    let tls = tls(&config, args.client_cert, args.client_key)?;
     let (suite, keep) = (Suite::Hybrid, config.seconds(&settings::HOST_KEEP, None));
     let relays_later = args.settings.is_some() || config.is_set(&settings::HOST_SETTINGS);
     let settings = Some(listen(&config, args.settings)?);
@@ -103,6 +103,20 @@ pub(crate) async fn start(args: HostStartArgs, data: &Path, out: Output) -> Resu
     served.map_err(|error| failure(&error))?;
     tracing::info!("the host has stopped");
     Ok(())
+}
+
+/// Whom the host trusts, and what it shows to relays.
+fn tls(config: &Config, cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<ClientTls, Failure> {
+    let cert = config.path(&settings::HOST_CLIENT_CERT, cert);
+    match (cert, config.path(&settings::HOST_CLIENT_KEY, key)) {
+        (None, None) => Ok(ClientTls::system()),
+        (Some(cert), Some(key)) => {
+            let tls = ClientTls::system().showing(cert, key);
+            tls.config().map_err(|error| Failure::failed(error.to_string()))?; // now, not at the first dial
+            Ok(tls)
+        }
+        _ => Err(Failure::usage("a certificate needs its key: give both --client-cert and --client-key")),
+    }
 }
 
 /// Secrets that cross a network in the clear.

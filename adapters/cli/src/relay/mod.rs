@@ -31,8 +31,12 @@ pub(crate) async fn start(
     let listen = listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is not IP:PORT")))?;
     let cert = config.path(&settings::RELAY_TLS_CERT, args.tls_cert.clone());
     let key = config.path(&settings::RELAY_TLS_KEY, args.tls_key.clone());
+    let client_ca = config.path(&settings::RELAY_CLIENT_CA, args.client_ca.clone());
     let tls = match (cert, key) {
         (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (None, None) if client_ca.is_some() => {
+            return Err(Failure::usage("--client-ca needs TLS here: give --tls-cert and --tls-key, too"));
+        }
         (None, None) => None,
         _ => return Err(Failure::usage("a certificate needs its key: give both --tls-cert and --tls-key")),
     };
@@ -68,7 +72,8 @@ pub(crate) async fn start(
     }
     let has_tls = tls.is_some();
     let called = names.first().cloned();
-    let rest = config.limits().set(RelayConfig { addresses, ..RelayConfig::new(listen, decider.admission()) });
+    let rest =
+        config.limits().set(RelayConfig { addresses, client_ca, ..RelayConfig::new(listen, decider.admission()) });
     let relay =
         RelayConfig { tls, names, drain, metrics, proxies, proxy_protocol, log_addresses, max_links, queues, ..rest };
     let relay = match socket {

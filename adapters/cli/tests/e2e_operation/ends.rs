@@ -12,20 +12,41 @@ use crate::plain;
 use crate::support::process::homing;
 use crate::support::{HOST, Process, within};
 
+/// An authority, whose certificate is in a file.
+pub(crate) struct Authority {
+    dir: PathBuf,
+    pub(crate) root: PathBuf,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    pub(crate) fn new(dir: &Path, name: &str) -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = dir.join(format!("{name}.pem"));
+        std::fs::write(&root, params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { dir: dir.into(), root, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    /// A certificate for a name: paths of chain and key.
+    pub(crate) fn issue(&self, name: &str) -> [PathBuf; 2] {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        let paths = ["chain", "key"].map(|part| self.dir.join(format!("{name}-{part}.pem")));
+        for (path, pem) in paths.iter().zip([leaf.pem(), key.serialize_pem()]) {
+            std::fs::write(path, pem).unwrap();
+        }
+        paths
+    }
+}
+
 /// An authority, and a certificate of its for `localhost`: paths of root, chain and key.
 pub(crate) fn certificates(dir: &Path) -> [PathBuf; 3] {
-    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let root_key = rcgen::KeyPair::generate().unwrap();
-    let root = params.self_signed(&root_key).unwrap();
-    let issuer = rcgen::Issuer::new(params, root_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let paths = ["root", "chain", "key"].map(|part| dir.join(format!("{part}.pem")));
-    for (path, pem) in paths.iter().zip([root.pem(), leaf.pem(), key.serialize_pem()]) {
-        std::fs::write(path, pem).unwrap();
-    }
-    paths
+    let authority = Authority::new(dir, "root");
+    let [chain, key] = authority.issue("localhost");
+    [authority.root, chain, key]
 }
 
 /// The program, trusting an authority.
@@ -37,10 +58,15 @@ pub(crate) fn trusting(root: &Path, data: &Path, args: &[&str]) -> Command {
 
 /// A host that serves a page, and a device that reads it, both at the relay of this URL.
 pub(crate) async fn reach(dir: &Path, root: &Path, url: &str) {
+    reach_with(dir, root, url, &[]).await;
+}
+
+/// The same with further flags for the host.
+pub(crate) async fn reach_with(dir: &Path, root: &Path, url: &str, flags: &[&str]) {
     let page = format!("web=http://{}", plain::page("", "through").await);
     let (host, device) = (dir.join("host"), dir.join("device"));
     let args = ["host", "start", "--relay", url, "--name", HOST, "--expose", &page];
-    let running = Process::spawn("host", trusting(root, &host, &args));
+    let running = Process::spawn("host", trusting(root, &host, &[&args[..], flags].concat()));
     running.logged("reachable through relay").await;
     let dialog = Process::spawn("host pair", trusting(root, &host, &["host", "pair", "--auto", "--json"]));
     let link = dialog.event("ticket").await["link"].as_str().unwrap().to_owned();

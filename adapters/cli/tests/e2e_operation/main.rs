@@ -3,6 +3,7 @@
 
 mod activation;
 mod behind;
+mod certificates;
 mod ends;
 mod exhausted;
 mod full;

@@ -35,6 +35,17 @@ pub enum DialError {
         /// The library's reason.
         error: io::Error,
     },
+    /// The relay asks for a certificate of this machine, and does not take the one it has.
+    #[error(
+        "{relay} does not take this machine's certificate: {error}; it has to be from the authority that the relay's \
+         operator names, and still be valid"
+    )]
+    Certificate {
+        /// The relay's name.
+        relay: Box<str>,
+        /// What it says of it.
+        error: io::Error,
+    },
     /// It speaks HTTP, yet is no relay of this protocol.
     #[error("{relay} answered {status} instead of opening a link; is it a homing relay, and its URL right?")]
     NotARelay {
@@ -75,6 +86,9 @@ impl DialError {
     /// No TLS with the relay, for the library's reason.
     #[must_use]
     pub fn tls(url: &RelayUrl, error: io::Error) -> Self {
+        if is_about_ours(&error) {
+            return Self::Certificate { relay: url.authority().into(), error };
+        }
         Self::Tls { relay: url.authority().into(), error }
     }
 
@@ -93,8 +107,28 @@ impl DialError {
             WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
                 Self::NotARelay { relay, status: StatusCode::SWITCHING_PROTOCOLS.as_u16() }
             }
+            WsError::Io(error) if is_about_ours(&error) => Self::Certificate { relay, error },
             WsError::Io(error) => Self::Unreachable { relay, error },
             other => Self::Garbled { relay, error: Box::new(other) },
         }
     }
+}
+
+/// Whether the other end of TLS says that it does not take our certificate. It may do so after the handshake.
+fn is_about_ours(error: &io::Error) -> bool {
+    use rustls::AlertDescription as A;
+    let said = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(
+        said,
+        Some(rustls::Error::AlertReceived(
+            A::BadCertificate
+                | A::UnsupportedCertificate
+                | A::CertificateRevoked
+                | A::CertificateExpired
+                | A::CertificateUnknown
+                | A::UnknownCA
+                | A::DecryptError
+                | A::CertificateRequired
+        ))
+    )
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -52,6 +53,7 @@ pub enum TlsError {
 #[derive(Clone, Debug, Default)]
 pub struct ClientTls {
     roots: Option<PathBuf>,
+    identity: Option<(PathBuf, PathBuf)>,
     // Only encrypted links need it, and a machine without authorities may well have plain ones.
     config: OnceLock<Arc<ClientConfig>>,
 }
@@ -60,13 +62,19 @@ impl ClientTls {
     /// Trusts what the system trusts, or the authorities in the file that `SSL_CERT_FILE` names.
     #[must_use]
     pub const fn system() -> Self {
-        Self { roots: None, config: OnceLock::new() }
+        Self { roots: None, identity: None, config: OnceLock::new() }
     }
 
     /// Trusts the authorities in a PEM file and nobody else.
     #[must_use]
     pub fn trusting(roots: impl Into<PathBuf>) -> Self {
-        Self { roots: Some(roots.into()), config: OnceLock::new() }
+        Self { roots: Some(roots.into()), identity: None, config: OnceLock::new() }
+    }
+
+    /// Shows a certificate to relays that ask for one: PEM files with its chain and its private key.
+    #[must_use]
+    pub fn showing(self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { identity: Some((cert.into(), key.into())), config: OnceLock::new(), ..self }
     }
 
     /// What the TLS library is to do; reads the authorities on first use.
@@ -77,21 +85,17 @@ impl ClientTls {
         if let Some(config) = self.config.get() {
             return Ok(config.clone());
         }
-        let config = Arc::new(client_config(self.roots.as_deref())?);
+        let config = Arc::new(client_config(self.roots.as_deref(), self.identity.as_ref())?);
         Ok(self.config.get_or_init(|| config).clone())
     }
 }
 
-fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
+fn client_config(roots: Option<&Path>, identity: Option<&(PathBuf, PathBuf)>) -> Result<ClientConfig, TlsError> {
     let provider = provider();
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?.dangerous();
     let builder = if let Some(path) = roots {
-        let mut store = RootCertStore::empty();
-        for cert in certificates(path)? {
-            store.add(cert)?;
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(store.into(), provider);
+        let verifier = WebPkiServerVerifier::builder_with_provider(authorities(path)?.into(), provider);
         let verifier = verifier.build().map_err(|e| rustls::Error::General(e.to_string()))?;
         builder.with_custom_certificate_verifier(verifier)
     } else {
@@ -102,7 +106,12 @@ fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
         })?;
         builder.with_custom_certificate_verifier(Arc::new(verifier))
     };
-    let mut config = builder.with_no_client_auth();
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            builder.with_client_auth_cert(certificates(cert)?, private_key(key)?).map_err(|error| unfit(key, error))?
+        }
+    };
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(config)
 }
@@ -112,6 +121,8 @@ fn client_config(roots: Option<&Path>) -> Result<ClientConfig, TlsError> {
 pub struct ServerTls {
     cert: PathBuf,
     key: PathBuf,
+    /// Whose certificates clients may show.
+    clients: Option<PathBuf>,
     config: Mutex<Arc<ServerConfig>>,
 }
 
@@ -122,8 +133,18 @@ impl ServerTls {
     /// [`TlsError`] that names the file at fault.
     pub fn from_files(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, TlsError> {
         let (cert, key) = (cert.into(), key.into());
-        let config = Mutex::new(server_config(&cert, &key)?);
-        Ok(Self { cert, key, config })
+        let config = Mutex::new(server_config(&cert, &key, None)?);
+        Ok(Self { cert, key, clients: None, config })
+    }
+
+    /// Asks clients for a certificate of an authority in a PEM file. Who shows none is served, who shows another is not.
+    ///
+    /// # Errors
+    /// [`TlsError`] that names the file at fault.
+    pub fn asking(self, clients: impl Into<PathBuf>) -> Result<Self, TlsError> {
+        let clients = clients.into();
+        let config = Mutex::new(server_config(&self.cert, &self.key, Some(&clients))?);
+        Ok(Self { clients: Some(clients), config, ..self })
     }
 
     /// Reads the files again, for new connections; those that exist go on.
@@ -131,7 +152,7 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`]; the certificate read before stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let config = server_config(&self.cert, &self.key)?;
+        let config = server_config(&self.cert, &self.key, self.clients.as_deref())?;
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
@@ -143,19 +164,40 @@ impl ServerTls {
     }
 }
 
-fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = certificates(cert)?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| file_error(key, "private key", e))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch { path: key.into() },
-            other => TlsError::Rustls(other),
-        })?;
+fn server_config(cert: &Path, key: &Path, clients: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
+    let (chain, secret) = (certificates(cert)?, private_key(key)?);
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(authorities(path)?.into(), provider());
+            // Devices have none. What a host may do without is for the relay to say.
+            let verifier = verifier.allow_unauthenticated().build();
+            builder.with_client_cert_verifier(verifier.map_err(|e| rustls::Error::General(e.to_string()))?)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, secret).map_err(|error| unfit(key, error))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
+}
+
+fn unfit(key: &Path, error: rustls::Error) -> TlsError {
+    match error {
+        rustls::Error::InconsistentKeys(_) => TlsError::KeyMismatch { path: key.into() },
+        other => TlsError::Rustls(other),
+    }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|e| file_error(path, "private key", e))
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for cert in certificates(path)? {
+        store.add(cert)?;
+    }
+    Ok(store)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -98,6 +98,12 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Ends a link that may not be a host's.
+    pub(crate) fn deny(&mut self, link: LinkId) {
+        let State { switch, outlets, .. } = &mut *self.state;
+        switch.deny(link, Code::Denied, outlets);
+    }
+
     /// Whether the relay is about to stop: who has not said yet what it wants gets nothing.
     pub(crate) const fn is_draining(&self) -> bool {
         self.state.draining

@@ -39,6 +39,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.connection.protocol_version()
     }
 
+    /// Whether the peer showed a certificate, which was verified.
+    pub fn is_certified(&self) -> bool {
+        self.connection.peer_certificates().is_some_and(|certs| !certs.is_empty())
+    }
+
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let sent = self.poll_send(cx)?;
