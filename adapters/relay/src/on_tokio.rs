@@ -6,9 +6,13 @@ use std::io;
 
 use homing_driver::relay::ServerTls;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::runtime::Runtime;
+
+/// Connections that may wait to be accepted, where the system allows as many. Those beyond are heard a second later, when
+/// their ends try again.
+const BACKLOG: u32 = 4096;
 
 /// tokio, with its I/O and time enabled. Relays are run inside it.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +25,11 @@ impl Runtime for Tokio {
     type Sleep = tokio::time::Sleep;
 
     async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-        TcpListener::bind(address).await
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
     }
 
     fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {

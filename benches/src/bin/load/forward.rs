@@ -10,10 +10,11 @@ use crate::splice::Splice;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-pub(crate) async fn run(sheet: &mut Sheet, pairs: usize, seconds: u64, rounds: usize) {
+pub(crate) async fn run(sheet: &mut Sheet, pairs: usize, seconds: u64, rounds: usize, tls: bool) {
     let time = Duration::from_secs(seconds);
-    let relay = Relay::start(&Plan { links: 1024, ..Plan::default() });
+    let relay = Relay::start(&Plan { tls, links: 1024, ..Plan::default() });
     let splice = Splice::start().await;
+    let kind = if tls { "TLS" } else { "plain" };
     for (len, what, least) in [(16 * 1024, "16 KiB", 700.0), (1024, "1 KiB", 0.0)] {
         let mut turns: Vec<[f64; 5]> = Vec::new();
         for _ in 0..rounds {
@@ -29,14 +30,14 @@ pub(crate) async fn run(sheet: &mut Sheet, pairs: usize, seconds: u64, rounds: u
         };
         let mut ratios: Vec<f64> = turns.iter().map(|turn| turn[2] / turn[4]).collect();
         ratios.sort_by(f64::total_cmp);
-        let name = |figure: &str| format!("{pairs} pairs, records of {what}: {figure}");
-        let aim = if least > 0.0 { Aim::AtLeast(least) } else { Aim::Known };
+        let name = |figure: &str| format!("{kind}, {pairs} pairs, records of {what}: {figure}");
+        let aim = if least > 0.0 && !tls { Aim::AtLeast(least) } else { Aim::Known };
         sheet.tell("L4", &name("forwarded, all together"), middle(0), "MiB/s", aim);
-        let aim = if least > 0.0 { Aim::Known } else { Aim::AtLeast(60_000.0) };
+        let aim = if least > 0.0 || tls { Aim::Known } else { Aim::AtLeast(60_000.0) };
         sheet.tell("L4", &name("records forwarded"), middle(1), "/s", aim);
         sheet.tell("L4", &name("the relay's CPU"), middle(2), "s/GB", Aim::Known);
         sheet.tell("L4", &name("records of a CPU second"), 1e9 / (middle(2) * len as f64), "", Aim::Known);
-        sheet.tell("L4", &name("a splice of tokio's, same ends"), middle(3), "MiB/s", Aim::Known);
+        sheet.tell("L4", &name("a splice of tokio's without TLS"), middle(3), "MiB/s", Aim::Known);
         sheet.tell("L4", &name("its CPU"), middle(4), "s/GB", Aim::Known);
         let range = format!("CPU beside the splice ({:.2} to {:.2})", ratios[0], ratios[ratios.len() - 1]);
         sheet.tell("L4", &name(&range), ratios[ratios.len() / 2], "", Aim::Known);

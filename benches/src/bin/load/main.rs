@@ -48,7 +48,8 @@ async fn run(sheet: &mut Sheet) {
         }
         "accept" => accept::run(sheet, number("--seconds", 5) as u64, number("--rounds", 3)).await,
         "forward" => {
-            forward::run(sheet, number("--pairs", 32), number("--seconds", 5) as u64, number("--rounds", 3)).await;
+            let (seconds, rounds) = (number("--seconds", 5) as u64, number("--rounds", 3));
+            forward::run(sheet, number("--pairs", 32), seconds, rounds, flag("--tls")).await;
         }
         "latency" => latency::run(sheet, number("--seconds", 10) as u64).await,
         "soak" => {
@@ -75,7 +76,8 @@ async fn all(sheet: &mut Sheet) {
     }
     idle::run(sheet, &Idle { hosts: 9000, devices: 9000, tls: false, seconds: 60, burst: false }).await;
     accept::run(sheet, 5, 3).await;
-    forward::run(sheet, 32, 5, 5).await;
+    forward::run(sheet, 32, 5, 5, false).await;
+    forward::run(sheet, 32, 5, 3, true).await;
     latency::run(sheet, 10).await;
     overload::run(sheet, 10).await;
     storm::run(sheet, 9000).await;
