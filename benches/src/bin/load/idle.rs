@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::crowd::{Crowd, Manner};
 use crate::peer::{BEATS, Device, SMALL};
-use crate::relay::{Plan, Relay, descriptors, resident};
+use crate::relay::{Plan, Relay, cpu, descriptors, resident};
 use crate::sheet::{Aim, Sheet};
 
 /// Bytes that each device sends in a burst.
@@ -57,7 +57,7 @@ pub(crate) async fn run(sheet: &mut Sheet, idle: &Idle) {
         Aim::Known,
     );
 
-    let (before, beats) = (resident(relay.id()), BEATS.load(Ordering::Relaxed));
+    let (before, beats, spent) = (resident(relay.id()), BEATS.load(Ordering::Relaxed), cpu(relay.id()));
     if idle.seconds > 0 {
         sleep(Duration::from_secs(idle.seconds)).await;
         let lost = crowd.fate.lost.load(Ordering::Relaxed) + lost.load(Ordering::Relaxed);
@@ -66,6 +66,8 @@ pub(crate) async fn run(sheet: &mut Sheet, idle: &Idle) {
         let answered = (BEATS.load(Ordering::Relaxed) - beats) as f64;
         let asked = count * (idle.seconds as f64 / 16.0).floor();
         sheet.hold("L1", &name("keepalives answered, of those due"), answered / asked.max(1.0), "", Aim::AtLeast(1.0));
+        let spent = (cpu(relay.id()) - spent) * 1e6 / answered;
+        sheet.tell("L1", &name("the relay's CPU for each keepalive"), spent, "us", Aim::Known);
         let cost = (resident(relay.id()) - before) / count;
         sheet.tell("L1", &name("VmRSS that was added meanwhile"), cost, "bytes", Aim::Known);
     }

@@ -71,10 +71,9 @@ async fn run(sheet: &mut Sheet) {
 
 /// Everything but the hour and the half hour, in some ten minutes.
 async fn all(sheet: &mut Sheet) {
-    for tls in [false, true] {
-        idle::run(sheet, &Idle { hosts: 4000, devices: 4000, tls, seconds: 0, burst: true }).await;
-    }
-    idle::run(sheet, &Idle { hosts: 9000, devices: 9000, tls: false, seconds: 60, burst: false }).await;
+    idle::run(sheet, &Idle { hosts: 4000, devices: 4000, tls: false, seconds: 0, burst: true }).await;
+    idle::run(sheet, &Idle { hosts: 4000, devices: 4000, tls: true, seconds: 48, burst: true }).await;
+    idle::run(sheet, &Idle { hosts: 9000, devices: 9000, tls: false, seconds: 48, burst: false }).await;
     accept::run(sheet, 5, 3).await;
     forward::run(sheet, 32, 5, 5, false).await;
     forward::run(sheet, 32, 5, 3, true).await;
