@@ -162,7 +162,9 @@ async fn open(shared: &Shared, url: &RelayUrl) -> Result<Events, Box<str>> {
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match answer.status() {
         StatusCode::OK if kind.starts_with(EVENT_STREAM) => {}
-        StatusCode::SERVICE_UNAVAILABLE => return Err(DialError::Full { relay: relay.into() }.to_string().into()),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+            return Err(DialError::Full { relay: relay.into() }.to_string().into());
+        }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             let why = format!("{relay} lets no host wait; update the relay, or start this host without --on-demand");
             return Err(why.into());

@@ -51,10 +51,10 @@ pub enum DialError {
     NotARelay {
         /// The relay's name.
         relay: Box<str>,
-        /// The HTTP status, 101 where the upgrade came without our subprotocol.
+        /// The HTTP status, 101 where the upgrade came without our subprotocol, or with an extension.
         status: u16,
     },
-    /// It is a relay without room: later, or elsewhere.
+    /// It is a relay without room, for all or for this address: later, or elsewhere.
     #[error("{relay} has no room for another link; trying again later")]
     Full {
         /// The relay's name.
@@ -102,7 +102,11 @@ impl DialError {
     pub(super) fn refusal(url: &RelayUrl, error: WsError) -> Self {
         let relay = url.authority().into();
         match error {
-            WsError::Http(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => Self::Full { relay },
+            WsError::Http(answer)
+                if matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) =>
+            {
+                Self::Full { relay }
+            }
             WsError::Http(answer) => Self::NotARelay { relay, status: answer.status().as_u16() },
             WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
                 Self::NotARelay { relay, status: StatusCode::SWITCHING_PROTOCOLS.as_u16() }

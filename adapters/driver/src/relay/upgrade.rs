@@ -3,7 +3,7 @@
 use async_tungstenite::tungstenite::client::IntoClientRequest;
 use async_tungstenite::tungstenite::handshake::client::Request;
 use async_tungstenite::tungstenite::http::HeaderValue;
-use async_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use async_tungstenite::tungstenite::http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL};
 use async_tungstenite::tungstenite::{Error as WsError, protocol::WebSocketConfig};
 use async_tungstenite::{WebSocketStream, client_async_with_config};
 use futures_io::{AsyncRead, AsyncWrite};
@@ -22,7 +22,12 @@ where
 {
     let request = request(url).map_err(|error| DialError::refusal(url, error))?;
     let opened = client_async_with_config(request, io, Some(config)).await;
-    opened.map(|(socket, _answer)| socket).map_err(|error| DialError::refusal(url, error))
+    let (socket, answer) = opened.map_err(|error| DialError::refusal(url, error))?;
+    // None was asked for, and frames would mean something else with one.
+    if answer.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) {
+        return Err(DialError::NotARelay { relay: url.authority().into(), status: answer.status().as_u16() });
+    }
+    Ok(socket)
 }
 
 fn request(url: &RelayUrl) -> Result<Request, WsError> {
