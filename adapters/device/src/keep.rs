@@ -44,6 +44,8 @@ pub(crate) struct Keeper {
     tls: Arc<ClientTls>,
     /// By relay: one that fails is no reason to wait with another.
     backoffs: HashMap<String, Backoff>,
+    /// By relay: how many of its cluster did not have the host.
+    skips: HashMap<String, u8>,
     /// Which of the profile's ways to take next.
     way: usize,
     /// The relay to begin with.
@@ -83,6 +85,7 @@ impl Keeper {
             data: data.to_path_buf(),
             tls,
             backoffs: HashMap::new(),
+            skips: HashMap::new(),
             way: 0,
             last_good: None,
             leaving: None,
@@ -203,6 +206,8 @@ impl Keeper {
             tls: self.tls.clone(),
             finish: finish.clone(),
             changes: self.changes.subscribe(),
+            skip: u8::try_from(number).unwrap_or(0).saturating_add(*self.skips.get(&relay.to_string()).unwrap_or(&0))
+                % 4,
             way: self.way,
             kept: self.kept.clone(),
         }
@@ -238,6 +243,11 @@ impl Keeper {
         }
         if blames_keys || (ending.proved.is_none() && blames_capability(&ending.cause)) {
             self.way = if ending.other_way { self.way.saturating_add(1) } else { 0 };
+        }
+        if matches!(ending.cause, Cause::Ended(Ended::Hop(Code::NotReachable))) {
+            // Of a cluster, another relay may have the host.
+            let skips = self.skips.entry(relay.to_string()).or_default();
+            *skips = skips.wrapping_add(1);
         }
         let is_leaving = matches!(ending.cause, Cause::Ended(Ended::Hop(Code::Draining)));
         if is_leaving {

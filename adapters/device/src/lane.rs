@@ -12,7 +12,7 @@ use homing_core::wire::{CAPABILITY_LEN, TOKEN_LEN};
 use homing_driver::device::{Call, Caller, Intent, Kept, Opener, call_again};
 use homing_driver::{Clock as _, Paired};
 use homing_local::clock::unix_now;
-use homing_tokio::{ClientTls, DialError, RelayUrl, Socket, TokioClock, dial, endpoint_config, is_local};
+use homing_tokio::{ClientTls, DialError, RelayUrl, Seek, Socket, TokioClock, endpoint_config, is_local, seek};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -66,6 +66,8 @@ pub(crate) struct Lane {
     pub(crate) finish: Arc<Finish>,
     /// Changes whenever the network did, or the machine slept.
     pub(crate) changes: watch::Receiver<u64>,
+    /// How many relays of a cluster to pass over to begin with.
+    pub(crate) skip: u8,
     /// Which of the profile's ways to take.
     pub(crate) way: usize,
     /// The session to go on with, for the lane that reaches the host.
@@ -121,12 +123,15 @@ impl Lane {
     async fn attempt(&mut self, ending: &mut Ending) -> Cause {
         // Before the profile is read: what it tells from then on is news.
         let mut moves = self.shared.moves.subscribe();
-        let Prepared { call, capability, route, settles } = match self.prepare(ending) {
+        let Prepared { mut call, capability, route, settles } = match self.prepare(ending) {
             Ok(prepared) => prepared,
             Err(error) => return Cause::Profile(error),
         };
-        let socket = match self.dial().await {
-            Ok(socket) => socket,
+        let socket = match self.dial(Seek { skip: self.skip, ..Seek::device(&route) }).await {
+            Ok((socket, node)) => {
+                call.relay = node.authority().into();
+                socket
+            }
             Err(error) => return error.into(),
         };
         let from = socket.get_ref().get_ref().local_address();
@@ -175,12 +180,12 @@ impl Lane {
     }
 
     /// Dials, and once more where the network changes meanwhile: the first attempt may have begun on the old one.
-    async fn dial(&mut self) -> Result<Socket, DialError> {
+    async fn dial(&mut self, sought: Seek) -> Result<(Socket, RelayUrl), DialError> {
         tokio::select! {
-            dialled = dial(&self.relay, &self.tls, endpoint_config()) => return dialled,
+            dialled = seek(&self.relay, &self.tls, endpoint_config(), sought) => return dialled,
             Ok(()) = self.changes.changed() => {}
         }
-        dial(&self.relay, &self.tls, endpoint_config()).await
+        seek(&self.relay, &self.tls, endpoint_config(), sought).await
     }
 }
 

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use homing_core::backoff::Backoff;
 use homing_core::channel::Config;
 use homing_core::crypto::Identity;
-use homing_core::hop::{CapId, Code};
+use homing_core::hop::{CapId, Code, route_id};
 use homing_driver::host::{Registrar, Registration, serve};
 use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
-use homing_tokio::{RelayUrl, Surroundings, TokioClock, dial, endpoint_config, is_local};
+use homing_tokio::{RelayUrl, Seek, Surroundings, TokioClock, endpoint_config, is_local, seek};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -44,6 +44,8 @@ const GOODBYE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct LinkStatus {
     relay: String,
+    /// The relay that it led to, where it is up: of a cluster, one of many.
+    node: Option<RelayUrl>,
     state: &'static str,
     since: u64,
     last_error: Option<String>,
@@ -57,6 +59,7 @@ impl LinkStatus {
     pub(crate) fn new(relay: &RelayUrl, former: bool) -> Self {
         Self {
             relay: relay.to_string(),
+            node: None,
             state: "connecting",
             since: unix_now(),
             last_error: None,
@@ -64,6 +67,16 @@ impl LinkStatus {
             proved: false,
             former,
         }
+    }
+
+    /// It leads to this relay.
+    pub(crate) fn led_to(&mut self, node: RelayUrl) {
+        self.node = Some(node);
+    }
+
+    /// The relay that it leads to.
+    pub(crate) const fn node(&self) -> Option<&RelayUrl> {
+        self.node.as_ref()
     }
 
     /// The relay has confirmed it.
@@ -78,6 +91,7 @@ impl LinkStatus {
         let retry = self.retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());
         json!({
             "relay": self.relay,
+            "node": self.node.as_ref().map(RelayUrl::to_string),
             "state": self.state,
             "former_route": self.former,
             "since": self.since,
@@ -298,7 +312,10 @@ fn unregister(shared: &Shared, relay: usize, place: At) -> bool {
             &mut waiter.status
         }),
     };
-    status.is_some_and(|status| core::mem::take(&mut status.proved))
+    status.is_some_and(|status| {
+        status.node = None;
+        core::mem::take(&mut status.proved)
+    })
 }
 
 /// Ends the sessions that nobody came back for, for ever.
@@ -346,22 +363,24 @@ impl Lost {
 
 /// One life of a link.
 async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surroundings: &mut Surroundings) -> Lost {
+    let keys = shared.keys();
+    let former = shared.lock().former;
+    // Where the former one is gone, these links are about to end.
+    let route = keys.former_route().filter(|_| relay >= former).unwrap_or(&keys.route).clone();
+    let sought = Seek::host(&route_id(route.key.public()), relay.checked_rem(former).unwrap_or(relay));
     let dialled = tokio::select! {
-        dialled = dial(url, &shared.tls, endpoint_config()) => dialled,
+        dialled = seek(url, &shared.tls, endpoint_config(), sought) => dialled,
         // The attempt may have begun on a network that is gone: once more.
-        _ = surroundings.changed() => dial(url, &shared.tls, endpoint_config()).await,
+        _ = surroundings.changed() => seek(url, &shared.tls, endpoint_config(), sought).await,
     };
-    let socket = match dialled {
-        Ok(socket) => socket,
+    let (socket, node) = match dialled {
+        Ok(dialled) => dialled,
         Err(error) => return Lost::before_it_began(error),
     };
+    status(shared, relay, At::Link, |status| status.led_to(node.clone()));
     let from = socket.get_ref().get_ref().local_address();
-    let keys = shared.keys();
-    let is_former = relay >= shared.lock().former;
-    // Where the former one is gone, these links are about to end.
-    let route = keys.former_route().filter(|_| is_former).unwrap_or(&keys.route).clone();
     let registration = Registration {
-        relay: url.authority().into(),
+        relay: node.authority().into(),
         route: Identity::duplicate(&route.key),
         capability_key: route.capability_key.duplicate(),
         previous_capability_key: route.previous_capability_key.duplicate(),
@@ -369,7 +388,7 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surrounding
         config: Config::default(),
         sessions: shared.sessions.clone(),
     };
-    let name = url.authority().into();
+    let name = node.authority().into();
     let mut gate = LinkGate { shared: shared.clone(), relay, route, name, heard: None, current: false };
     let began = TokioClock.now();
     let ended: Ended = tokio::select! {

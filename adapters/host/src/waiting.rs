@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use homing_core::crypto::Identity;
 use homing_core::hop::wait::Event as Woken;
-use homing_core::hop::{CapId, Code, MAX_CONTROL, WaitLink};
+use homing_core::hop::{CapId, Code, MAX_CONTROL, WaitLink, route_id};
 use homing_driver::relay::events::{EVENTS_PATH, Event, EventReader};
+use homing_driver::relay::{ROUTE_HEADER, Seek, Way, redirect};
 use homing_driver::{Clock, steady};
-use homing_tokio::{DIAL_TIMEOUT, DialError, RelayUrl, Surroundings, TokioClock, connect, is_local};
+use homing_tokio::{DialError, RelayUrl, Surroundings, TokioClock, connect, is_local};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -65,9 +66,9 @@ pub(crate) async fn attempt(
     knocks: &Notify,
 ) -> Lost {
     let opened = tokio::select! {
-        opened = open(shared, url) => opened,
+        opened = open(shared, relay, url) => opened,
         // The attempt may have begun on a network that is gone: once more.
-        _ = surroundings.changed() => open(shared, url).await,
+        _ = surroundings.changed() => open(shared, relay, url).await,
     };
     let mut stream = match opened {
         Ok(stream) => stream,
@@ -78,7 +79,8 @@ pub(crate) async fn attempt(
     if let Some(waiter) = shared.lock().waiters.get_mut(relay) {
         waiter.denials = Some(tell);
     }
-    let ended = stream.serve(shared, relay, url, surroundings, knocks, told).await;
+    status(shared, relay, At::Stream, |status| status.led_to(stream.node.clone()));
+    let ended = stream.serve(shared, relay, surroundings, knocks, told).await;
     if let Some(waiter) = shared.lock().waiters.get_mut(relay) {
         waiter.denials = None;
         waiter.registered = false;
@@ -108,6 +110,8 @@ impl<E: core::fmt::Display> From<E> for Over {
 
 /// A stream of events that the relay has opened.
 struct Events {
+    /// The relay that keeps it; of a cluster, one of many.
+    node: RelayUrl,
     link: WaitLink,
     body: Incoming,
     reader: EventReader,
@@ -121,12 +125,11 @@ struct Events {
 async fn http(
     shared: &Shared,
     url: &RelayUrl,
-) -> Result<(SendRequest<Full<Bytes>>, JoinSet<()>, Option<core::net::IpAddr>), Box<str>> {
-    let said = |error: DialError| -> Box<str> { error.to_string().into() };
-    let io = connect(url, &shared.tls).await.map_err(said)?;
+) -> Result<(SendRequest<Full<Bytes>>, JoinSet<()>, Option<core::net::IpAddr>), DialError> {
+    let io = connect(url, &shared.tls).await?;
     let from = io.local_address();
-    let garbled = |error: hyper::Error| -> Box<str> { format!("{} speaks no HTTP: {error}", url.authority()).into() };
-    let (sender, connection) = handshake(TokioIo::new(io)).await.map_err(garbled)?;
+    let lost = |error: hyper::Error| DialError::unreachable(url, std::io::Error::other(error));
+    let (sender, connection) = handshake(TokioIo::new(io)).await.map_err(lost)?;
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         // Whoever waits for its answer hears of the end.
@@ -145,33 +148,62 @@ fn request(url: &RelayUrl, method: Method, body: Bytes) -> Request<Full<Bytes>> 
     request
 }
 
-/// Asks the relay for a stream.
-async fn open(shared: &Shared, url: &RelayUrl) -> Result<Events, Box<str>> {
-    let answered = timeout(DIAL_TIMEOUT, async {
-        let (mut sender, tasks, from) = http(shared, url).await?;
-        let mut request = request(url, Method::GET, Bytes::new());
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-        let lost = |error: hyper::Error| -> Box<str> { format!("{} gave no answer: {error}", url.authority()).into() };
-        Ok::<_, Box<str>>((sender.send_request(request).await.map_err(lost)?, tasks, from))
-    });
-    let (answer, connection, from) = match answered.await {
-        Ok(answered) => answered?,
-        Err(_) => return Err(DialError::timeout(url).to_string().into()),
-    };
+/// Why a stream is not opened.
+enum Unopened {
+    /// The relay could not be had, or says to ask another.
+    Dial(DialError),
+    /// Anything else, in words.
+    Said(Box<str>),
+}
+
+impl From<Box<str>> for Unopened {
+    fn from(why: Box<str>) -> Self {
+        Self::Said(why)
+    }
+}
+
+/// Asks for a stream, of a cluster the relay that serves the route.
+async fn open(shared: &Shared, relay: usize, url: &RelayUrl) -> Result<Events, Box<str>> {
+    let route = route_id(shared.keys().route.key.public());
+    let mut way = Way::new(url, Seek::host(&route, relay));
+    loop {
+        let error = match timeout(way.limit(), open_at(shared, way.at(), way.seek())).await {
+            Ok(Ok(events)) => return Ok(events),
+            Ok(Err(Unopened::Said(why))) => return Err(why),
+            Ok(Err(Unopened::Dial(error))) => error,
+            Err(_) => DialError::timeout(way.at()),
+        };
+        way.failed(error).map_err(|error| -> Box<str> { error.to_string().into() })?;
+    }
+}
+
+async fn open_at(shared: &Shared, url: &RelayUrl, seek: &Seek) -> Result<Events, Unopened> {
+    let (mut sender, connection, from) = http(shared, url).await.map_err(Unopened::Dial)?;
+    let mut request = request(url, Method::GET, Bytes::new());
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+    if let Ok(seek) = HeaderValue::from_str(&seek.to_string()) {
+        request.headers_mut().insert(ROUTE_HEADER, seek);
+    }
+    let answer = sender.send_request(request).await.map_err(|error| unanswered(url, error))?;
     let relay = url.authority();
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     match answer.status() {
         StatusCode::OK if kind.starts_with(EVENT_STREAM) => {}
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            return Err(DialError::Full { relay: relay.into() }.to_string().into());
+            return Err(Unopened::Dial(DialError::Full { relay: relay.into() }));
+        }
+        StatusCode::CONFLICT => return Err(Unopened::Dial(DialError::Attached { relay: relay.into() })),
+        StatusCode::TEMPORARY_REDIRECT => {
+            let location = answer.headers().get(LOCATION).map(HeaderValue::as_bytes);
+            return Err(Unopened::Dial(redirect(url, location, EVENTS_PATH)));
         }
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             let why = format!("{relay} lets no host wait; update the relay, or start this host without --on-demand");
-            return Err(why.into());
+            return Err(Unopened::Said(why.into()));
         }
         status => {
             let status = status.as_u16();
-            return Err(DialError::NotARelay { relay: relay.into(), status }.to_string().into());
+            return Err(Unopened::Dial(DialError::NotARelay { relay: relay.into(), status }));
         }
     }
     let keys = shared.keys();
@@ -181,8 +213,12 @@ async fn open(shared: &Shared, url: &RelayUrl) -> Result<Events, Box<str>> {
     let key = shared.relay_key.as_ref().map(|key| key.as_str());
     let link = WaitLink::new(relay, route, current, previous, key, TokioClock.now());
     let link = link.map_err(|error| -> Box<str> { error.to_string().into() })?;
-    let reader = EventReader::default();
-    Ok(Events { link, body: answer.into_body(), reader, name: None, from, _connection: connection })
+    let (reader, node) = (EventReader::default(), url.clone());
+    Ok(Events { node, link, body: answer.into_body(), reader, name: None, from, _connection: connection })
+}
+
+fn unanswered(url: &RelayUrl, error: hyper::Error) -> Unopened {
+    Unopened::Dial(DialError::unreachable(url, std::io::Error::other(error)))
 }
 
 impl Events {
@@ -190,13 +226,12 @@ impl Events {
         &mut self,
         shared: &Shared,
         relay: usize,
-        url: &RelayUrl,
         surroundings: &mut Surroundings,
         knocks: &Notify,
         mut denials: mpsc::Receiver<(CapId, u32)>,
     ) -> Over {
         loop {
-            if let Err(over) = self.say(shared, url).await {
+            if let Err(over) = self.say(shared).await {
                 return over;
             }
             let deadline = self.link.poll_timeout().map(steady::system);
@@ -214,7 +249,7 @@ impl Events {
                         Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
                     };
                     self.link.heard(TokioClock.now());
-                    if let Err(over) = self.hear(&bytes, shared, relay, url, knocks) {
+                    if let Err(over) = self.hear(&bytes, shared, relay, knocks) {
                         return over;
                     }
                 }
@@ -235,14 +270,7 @@ impl Events {
         }
     }
 
-    fn hear(
-        &mut self,
-        mut bytes: &[u8],
-        shared: &Shared,
-        relay: usize,
-        url: &RelayUrl,
-        knocks: &Notify,
-    ) -> Result<(), Over> {
+    fn hear(&mut self, mut bytes: &[u8], shared: &Shared, relay: usize, knocks: &Notify) -> Result<(), Over> {
         while let Some(event) = self.reader.read(&mut bytes)? {
             let frame = match event {
                 Event::Link(name) if self.name.is_none() => {
@@ -255,9 +283,9 @@ impl Events {
                 Event::Frame(frame) => frame,
             };
             match self.link.handle(TokioClock.now(), &frame)? {
-                Some(Woken::Registered) => self.registered(shared, relay, url),
+                Some(Woken::Registered) => self.registered(shared, relay),
                 Some(Woken::Knock) => {
-                    tracing::debug!(relay = url.authority(), "a device knocks");
+                    tracing::debug!(relay = self.node.authority(), "a device knocks");
                     knocks.notify_one();
                 }
                 Some(Woken::Closed { code }) => return Err(Over::Hop(code)),
@@ -268,7 +296,8 @@ impl Events {
         Ok(())
     }
 
-    fn registered(&mut self, shared: &Shared, relay: usize, url: &RelayUrl) {
+    fn registered(&mut self, shared: &Shared, relay: usize) {
+        let url = &self.node;
         let mut inner = shared.lock();
         // Relays forget them with the stream.
         for (capability, until) in inner.state.denied() {
@@ -286,7 +315,8 @@ impl Events {
     }
 
     /// Says what there is to say, on a connection that is gone afterwards.
-    async fn say(&mut self, shared: &Shared, url: &RelayUrl) -> Result<(), Over> {
+    async fn say(&mut self, shared: &Shared) -> Result<(), Over> {
+        let url = &self.node;
         let Some(name) = &self.name else { return Ok(()) };
         let mut out = [0; MAX_CONTROL];
         let mut connection = None;

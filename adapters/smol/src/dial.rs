@@ -1,11 +1,14 @@
 //! Both ends of a link's connection: TCP, TLS, and the WebSocket handshake, under one deadline.
 
+use core::time::Duration;
 use std::io;
 
 use async_net::{TcpStream, resolve};
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
-use homing_driver::relay::{ClientTls, DIAL_TIMEOUT, DialError, RelayUrl, ServerTls, attempts, prepare, upgrade};
+use homing_driver::relay::{
+    ClientTls, DIAL_TIMEOUT, DialError, RelayUrl, Seek, ServerTls, Way, attempts, prepare, upgrade,
+};
 
 use crate::runtime::timeout;
 use crate::socket::Io;
@@ -19,17 +22,53 @@ pub type Socket = WebSocketStream<Io>;
 /// # Errors
 /// [`DialError`], each kind with what to do about it.
 pub async fn dial(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
-    match timeout(DIAL_TIMEOUT, dial_steps(url, tls, config)).await {
+    dial_within(DIAL_TIMEOUT, url, tls, config, None).await
+}
+
+/// Opens a link's WebSocket to the relay of a cluster that serves a route, by way of any of its relays. Also gives the
+/// address of the one that it led to: its name is what proofs are made for. Where the relay has no cluster, that is the
+/// relay itself.
+///
+/// # Errors
+/// [`DialError`], each kind with what to do about it.
+pub async fn seek(
+    url: &RelayUrl,
+    tls: &ClientTls,
+    config: WebSocketConfig,
+    seek: Seek,
+) -> Result<(Socket, RelayUrl), DialError> {
+    let mut way = Way::new(url, seek);
+    loop {
+        match dial_within(way.limit(), way.at(), tls, config, Some(way.seek())).await {
+            Ok(socket) => return Ok((socket, way.at().clone())),
+            Err(error) => way.failed(error)?,
+        }
+    }
+}
+
+async fn dial_within(
+    limit: Duration,
+    url: &RelayUrl,
+    tls: &ClientTls,
+    config: WebSocketConfig,
+    seek: Option<&Seek>,
+) -> Result<Socket, DialError> {
+    match timeout(limit, dial_steps(url, tls, config, seek)).await {
         Some(result) => result,
         None => Err(DialError::timeout(url)),
     }
 }
 
-async fn dial_steps(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
+async fn dial_steps(
+    url: &RelayUrl,
+    tls: &ClientTls,
+    config: WebSocketConfig,
+    seek: Option<&Seek>,
+) -> Result<Socket, DialError> {
     let tcp = connect(url).await.map_err(|error| DialError::unreachable(url, error))?;
     prepare(&tcp).map_err(|error| DialError::unreachable(url, error))?;
     let io = if url.is_plain() { Io::Plain(tcp) } else { encrypt(url, tls, tcp).await? };
-    upgrade(url, io, config).await
+    upgrade(url, io, config, seek).await
 }
 
 async fn connect(url: &RelayUrl) -> io::Result<TcpStream> {

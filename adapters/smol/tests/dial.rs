@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
-use homing_smol::{ClientTls, DialError, RelayUrl, ServerTls, accept, dial, endpoint_config};
+use homing_smol::{ClientTls, DialError, RelayUrl, Seek, ServerTls, accept, dial, endpoint_config, seek};
 use smol::Task;
 use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use smol::net::TcpListener;
@@ -73,6 +73,28 @@ fn what_is_no_relay_is_called_so() {
         assert!(matches!(error, DialError::NotARelay { status: 101, .. }), "{error:?}");
         let error = refusal(|_| "SSH-2.0-OpenSSH\r\n\r\n".into()).await;
         assert!(matches!(error, DialError::Garbled { .. }), "{error:?}");
+    });
+}
+
+#[test]
+fn a_redirect_is_followed_by_who_says_what_it_seeks() {
+    smol::block_on(async {
+        let (there, serving) = one_answer(|key| upgrade(key, "Sec-WebSocket-Protocol: homing.1\r\n")).await;
+        let to = there.clone();
+        let redirect = move |_: &str| {
+            format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {to}/homing/1\r\nContent-Length: 0\r\n\r\n")
+        };
+        let (here, asked) = one_answer(redirect.clone()).await;
+        let sought = Seek::device(&[1; 16]);
+        let (socket, led) = seek(&here, &ClientTls::system(), endpoint_config(), sought).await.unwrap();
+        drop(socket);
+        assert_eq!(led, there);
+        let header = format!("homing-route: {sought}\r\n");
+        for head in [asked.await, serving.await] {
+            assert!(head.to_lowercase().contains(&header.to_lowercase()), "{head}");
+        }
+        let error = refusal(redirect).await;
+        assert!(matches!(error, DialError::Elsewhere { .. }), "who seeks no route follows nobody: {error:?}");
     });
 }
 

@@ -1,10 +1,13 @@
 //! Both ends of a link's connection: TCP, TLS, and the WebSocket handshake, under one deadline.
 
+use core::time::Duration;
 use std::io;
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
-use homing_driver::relay::{ClientTls, DIAL_TIMEOUT, DialError, RelayUrl, ServerTls, attempts, prepare, upgrade};
+use homing_driver::relay::{
+    ClientTls, DIAL_TIMEOUT, DialError, RelayUrl, Seek, ServerTls, Way, attempts, prepare, upgrade,
+};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
@@ -20,7 +23,38 @@ pub type Socket = WebSocketStream<Compat<Io>>;
 /// # Errors
 /// [`DialError`], each kind with what to do about it.
 pub async fn dial(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
-    match timeout(DIAL_TIMEOUT, dial_steps(url, tls, config)).await {
+    dial_within(DIAL_TIMEOUT, url, tls, config, None).await
+}
+
+/// Opens a link's WebSocket to the relay of a cluster that serves a route, by way of any of its relays. Also gives the
+/// address of the one that it led to: its name is what proofs are made for. Where the relay has no cluster, that is the
+/// relay itself.
+///
+/// # Errors
+/// [`DialError`], each kind with what to do about it.
+pub async fn seek(
+    url: &RelayUrl,
+    tls: &ClientTls,
+    config: WebSocketConfig,
+    seek: Seek,
+) -> Result<(Socket, RelayUrl), DialError> {
+    let mut way = Way::new(url, seek);
+    loop {
+        match dial_within(way.limit(), way.at(), tls, config, Some(way.seek())).await {
+            Ok(socket) => return Ok((socket, way.at().clone())),
+            Err(error) => way.failed(error)?,
+        }
+    }
+}
+
+async fn dial_within(
+    limit: Duration,
+    url: &RelayUrl,
+    tls: &ClientTls,
+    config: WebSocketConfig,
+    seek: Option<&Seek>,
+) -> Result<Socket, DialError> {
+    match timeout(limit, dial_steps(url, tls, config, seek)).await {
         Ok(result) => result,
         Err(_) => Err(DialError::timeout(url)),
     }
@@ -37,9 +71,14 @@ pub async fn connect(url: &RelayUrl, tls: &ClientTls) -> Result<Io, DialError> {
     if url.is_plain() { Ok(Io::Plain(tcp)) } else { encrypt(url, tls, tcp).await }
 }
 
-async fn dial_steps(url: &RelayUrl, tls: &ClientTls, config: WebSocketConfig) -> Result<Socket, DialError> {
+async fn dial_steps(
+    url: &RelayUrl,
+    tls: &ClientTls,
+    config: WebSocketConfig,
+    seek: Option<&Seek>,
+) -> Result<Socket, DialError> {
     let io = connect(url, tls).await?;
-    upgrade(url, io.compat(), config).await
+    upgrade(url, io.compat(), config, seek).await
 }
 
 async fn connect_tcp(url: &RelayUrl) -> io::Result<TcpStream> {

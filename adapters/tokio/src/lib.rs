@@ -11,10 +11,10 @@ mod runtime;
 mod socket;
 mod tls;
 
-pub use dial::{Socket, accept, connect, dial, encrypt};
+pub use dial::{Socket, accept, connect, dial, encrypt, seek};
 pub use homing_driver::relay::{
-    BadRelayUrl, ClientTls, DIAL_TIMEOUT, DialError, MAX_AUTHORITY, PATH, RelayUrl, SUBPROTOCOL, ServerTls, TlsError,
-    endpoint_config, prepare,
+    BadRelayUrl, ClientTls, DIAL_TIMEOUT, DialError, MAX_AUTHORITY, PATH, RelayUrl, SUBPROTOCOL, Seek, ServerTls,
+    TlsError, endpoint_config, prepare,
 };
 pub use homing_driver::surroundings::{Change, is_local};
 pub use network::Surroundings;

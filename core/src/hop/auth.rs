@@ -22,6 +22,13 @@ pub fn route_id(route: &PublicKey) -> RouteId {
     first_half(hash(&[PROTO, b" route", route.as_bytes()]))
 }
 
+/// What a request for a link says of its route (protocol 12.8): a cluster finds the relay by it that serves the route, and
+/// who reads along in front of the relay learns no route.
+#[must_use]
+pub fn blinded_route(route_id: &RouteId) -> RouteId {
+    first_half(hash(&[PROTO, b" directory", route_id]))
+}
+
 /// The hash under which a host announces a rendezvous value.
 #[must_use]
 pub fn rv_hash(rendezvous: &[u8; 16]) -> RvHash {

@@ -15,8 +15,8 @@ mod pulse;
 pub mod wait;
 
 pub use auth::{
-    CAPABILITY_LEN, CapId, Capability, ChannelId, RouteId, RvHash, attach_mac, operator_hash, register_mac, route_id,
-    rv_hash,
+    CAPABILITY_LEN, CapId, Capability, ChannelId, RouteId, RvHash, attach_mac, blinded_route, operator_hash,
+    register_mac, route_id, rv_hash,
 };
 pub use code::Code;
 pub use credit::{Exceeded, RecvCredit, SendCredit, Window, Windows};

@@ -4,10 +4,13 @@ use std::io;
 
 use async_tungstenite::tungstenite::Error as WsError;
 use async_tungstenite::tungstenite::error::ProtocolError;
-use async_tungstenite::tungstenite::http::StatusCode;
+use async_tungstenite::tungstenite::http::header::LOCATION;
+use async_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
 
 use super::tls::TlsError;
+use super::upgrade::redirect;
 use super::url::RelayUrl;
+use super::websocket::PATH;
 
 /// Why a relay could not be dialled.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,36 @@ pub enum DialError {
         /// The relay's name.
         relay: Box<str>,
     },
+    /// Another relay of its cluster serves the route: dial that.
+    #[error("{relay} says to ask {to} instead")]
+    Elsewhere {
+        /// The relay's name.
+        relay: Box<str>,
+        /// The other's address.
+        to: Box<RelayUrl>,
+    },
+    /// It sends endpoints where they do not go.
+    #[error("{relay} sends elsewhere, {why}, which is not followed; is its cluster set up right?")]
+    Misled {
+        /// The relay's name.
+        relay: Box<str>,
+        /// What is wrong with the address.
+        why: Box<str>,
+    },
+    /// The relays of its cluster send endpoints to each other.
+    #[error("the relays behind {relay} send to each other in circles; trying again later")]
+    Circle {
+        /// The name of the first one.
+        relay: Box<str>,
+    },
+    /// Its cluster has no place for this link of the host.
+    #[error(
+        "the cluster of {relay} has this host already, or as often as it may: name each cluster once or twice, as its operator says"
+    )]
+    Attached {
+        /// The relay's name.
+        relay: Box<str>,
+    },
     /// The answer is no HTTP.
     #[error("{relay} gave no proper WebSocket answer: {error}; is it a homing relay?")]
     Garbled {
@@ -106,6 +139,10 @@ impl DialError {
                 if matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) =>
             {
                 Self::Full { relay }
+            }
+            WsError::Http(answer) if answer.status() == StatusCode::CONFLICT => Self::Attached { relay },
+            WsError::Http(answer) if answer.status() == StatusCode::TEMPORARY_REDIRECT => {
+                redirect(url, answer.headers().get(LOCATION).map(HeaderValue::as_bytes), PATH)
             }
             WsError::Http(answer) => Self::NotARelay { relay, status: answer.status().as_u16() },
             WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {

@@ -3,20 +3,26 @@
 
 mod error;
 pub mod events;
+mod seek;
 mod socket;
 mod tls;
 mod upgrade;
 mod url;
+mod way;
 mod websocket;
 
 pub use error::DialError;
+pub use seek::{BadSeek, ROUTE_HEADER, Seek, Seeker};
 pub use socket::{Attempt, attempts, prepare};
 pub use tls::{ClientTls, ServerTls, TlsError};
-pub use upgrade::upgrade;
+pub use upgrade::{redirect, upgrade};
 pub use url::{BadRelayUrl, MAX_AUTHORITY, RelayUrl};
+pub use way::Way;
 pub use websocket::{PATH, SUBPROTOCOL, endpoint_config};
 
 use core::time::Duration;
 
 /// How long dialling may take, over all.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take where another relay of the cluster was named: there are more to try.
+pub const HOP_TIMEOUT: Duration = Duration::from_secs(5);
