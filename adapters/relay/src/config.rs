@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::account::{Admit, HostLimits};
 use crate::address::AddressLimits;
+use crate::directory::Directory;
 use crate::hub::Tap;
 
 /// Who may register a host.
@@ -88,6 +89,8 @@ pub struct RelayConfig {
     pub proxy_protocol: bool,
     /// Whether the log may say which addresses connections come from.
     pub log_addresses: bool,
+    /// Which relay serves which route, where there are several; none where this one is alone.
+    pub directory: Option<Arc<dyn Directory>>,
     /// Sees each forwarded record's size and direction.
     pub tap: Option<Tap>,
 }
@@ -119,6 +122,7 @@ impl RelayConfig {
             proxies: Vec::new(),
             proxy_protocol: false,
             log_addresses: false,
+            directory: None,
             tap: None,
         }
     }

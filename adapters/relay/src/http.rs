@@ -7,16 +7,17 @@ use std::time::SystemTime;
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use bytes::Bytes;
 use homing_driver::relay::events::{EVENTS_PATH, parse_base64url};
-use homing_driver::relay::{MAX_AUTHORITY, PATH, SUBPROTOCOL};
+use homing_driver::relay::{MAX_AUTHORITY, PATH, ROUTE_HEADER, SUBPROTOCOL, Seek};
 use http_body_util::Full;
 use hyper::header::{
     ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName,
-    HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    TRANSFER_ENCODING, UPGRADE,
+    HeaderValue, LOCATION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use crate::address::TooMuch;
+use crate::directory::Placement;
 use crate::hub::LinkName;
 use crate::outbox::Form;
 
@@ -32,6 +33,8 @@ pub(crate) struct Opening {
     pub(crate) name: Box<str>,
     /// How its messages look on the wire.
     pub(crate) form: Form,
+    /// Which of its host's links it is, as that counts them.
+    pub(crate) number: u8,
 }
 
 /// What the surface needs to know of the relay.
@@ -104,7 +107,7 @@ impl Surface {
         if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key)) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
-        Ok((answer, Opening { name, form: Form::WebSocket }))
+        Ok((answer, Opening { name, form: Form::WebSocket, number: 0 }))
     }
 
     /// A link on which a host waits.
@@ -128,12 +131,12 @@ impl Surface {
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(SystemTime::now())) {
             headers.insert(DATE, date);
         }
-        Ok((answer, Opening { name, form: Form::Events }))
+        Ok((answer, Opening { name, form: Form::Events, number: 0 }))
     }
 
     /// The name that the endpoint dialled, spelled as it is in proofs. Refuses what a proxy in front may understand
     /// otherwise: a body, where the link's bytes come, and two names.
-    fn name<B>(&self, request: &Request<B>) -> Result<Box<str>, Box<Answer>> {
+    pub(crate) fn name<B>(&self, request: &Request<B>) -> Result<Box<str>, Box<Answer>> {
         let headers = request.headers();
         let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
         if headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0") {
@@ -162,6 +165,32 @@ pub(crate) fn link_of(headers: &HeaderMap) -> Option<LinkName> {
     let (scheme, name) = value.split_once(' ')?;
     let name = scheme.eq_ignore_ascii_case("bearer").then(|| parse_base64url(name.trim().as_bytes()))??;
     name.try_into().ok()
+}
+
+/// What a request for a link says of its route; none where it says nothing.
+pub(crate) fn seek_of(headers: &HeaderMap) -> Result<Option<Seek>, Box<Answer>> {
+    if !headers.contains_key(ROUTE_HEADER) {
+        return Ok(None);
+    }
+    let value = only(headers, &HeaderName::from_static(ROUTE_HEADER));
+    let seek = value.and_then(|value| core::str::from_utf8(value).ok()?.parse().ok());
+    seek.map(Some).ok_or_else(|| plain(StatusCode::BAD_REQUEST, "Homing-Route is malformed\n").into())
+}
+
+/// Sends an endpoint to another relay of the cluster, or away; none where it has come to the right one.
+pub(crate) fn sent(placement: &Placement, path: &str) -> Option<Answer> {
+    match placement {
+        Placement::Here => None,
+        Placement::At(url) => {
+            let mut answer = plain(StatusCode::TEMPORARY_REDIRECT, "another relay of this cluster serves the route\n");
+            let location = HeaderValue::from_str(&format!("{url}{path}")).ok()?;
+            answer.headers_mut().insert(LOCATION, location);
+            answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Some(answer)
+        }
+        Placement::Taken => Some(plain(StatusCode::CONFLICT, "this host is attached to the cluster already\n")),
+        Placement::Nowhere => Some(*full()),
+    }
 }
 
 /// The bytes of an answer that has no body, for a connection that is a link from there on.
@@ -266,7 +295,7 @@ mod tests {
             (answer, opening)
         };
         let (answer, opening) = ask(Some("text/event-stream"), "Relay.example.org:443", true);
-        assert_eq!(opening, Some(Opening { name: "relay.example.org".into(), form: Form::Events }));
+        assert_eq!(opening, Some(Opening { name: "relay.example.org".into(), form: Form::Events, number: 0 }));
         let head = String::from_utf8(head(&answer)).unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"), "{head}");
         assert!(head.contains("x-accel-buffering: no\r\n") && head.ends_with("\r\n\r\n"), "{head}");

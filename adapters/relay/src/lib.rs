@@ -22,6 +22,7 @@
 pub mod account;
 mod address;
 mod config;
+pub mod directory;
 mod forwarded;
 mod frame;
 mod http;

@@ -101,6 +101,8 @@ struct Link<R: Runtime> {
     is_host: bool,
     /// What its host's messages name it by, where that waits: they come on other connections.
     waits: Option<LinkName>,
+    /// Which of its host's links it is, as that counts them.
+    number: u8,
     /// Whether the host may come in.
     answer: Option<(Applicant, Answer)>,
     client: Client,
@@ -151,6 +153,7 @@ pub(crate) async fn run<R: Runtime>(mut io: R::Io, start: Start, hub: Arc<Hub>) 
         spoke: false,
         is_host: false,
         waits,
+        number: opening.number,
         writing: VecDeque::new(),
         answer: None,
         client,
@@ -241,11 +244,11 @@ impl<R: Runtime> Link<R> {
     fn poll_answer(&mut self, cx: &mut Context<'_>) {
         let asked = self.outlet.lock().take_ask();
         if let Some(ask) = asked {
-            self.answer = Some(self.hub.ask(ask, self.client.address));
+            self.answer = Some(self.hub.ask(ask, self.client.address, self.number));
         }
         let Some((applicant, answer)) = &mut self.answer else { return };
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-            self.hub.settle(self.id, applicant, answer);
+            self.hub.settle(self.id, applicant, self.number, answer);
             self.answer = None;
             self.unknown = None;
         }

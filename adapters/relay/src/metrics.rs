@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use crate::directory::{Counts, Standing};
 use crate::limits::Limit;
 use crate::status::Status;
 
@@ -24,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) turned_away: Vec<(&'static str, u64)>,
     /// Why the relay ended links, and how often.
     pub(crate) ended: Vec<(Code, u64)>,
+    /// How the directory of a cluster stands.
+    pub(crate) directory: Option<Counts>,
     /// Registrations, dials and links refused, by what stood in the way.
     pub(crate) refused: Vec<(Limit, u64)>,
     /// Pauses in reading, for the rates of hosts, of accounts and of addresses.
@@ -70,6 +73,9 @@ impl Snapshot {
         rows.push(("turned_away", "Connections that got no link", Counter, away));
         let ended = self.ended.iter().map(|(code, count)| by("code", name(*code), *count)).collect();
         rows.push(("ended", "Links that the relay ended", Counter, ended));
+        if let Some(directory) = &self.directory {
+            rows.extend(directory_rows(directory));
+        }
         let refused = self.refused.iter().map(|(limit, count)| by("limit", limit.name(), *count)).collect();
         rows.push(("refusals", "Registrations, dials and links refused", Counter, refused));
         let delayed = ["host", "account", "address"].into_iter().zip(&self.delayed);
@@ -135,6 +141,28 @@ impl Collector for Snapshot {
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         encoder.encode_descriptor("build", "What runs", None, MetricType::Info)?.encode_info(&version)
     }
+}
+
+fn directory_rows(directory: &Counts) -> [Row; 7] {
+    use MetricType::{Counter, Gauge};
+    let by = |label, value: &'static str, count: u64| (Some((label, value)), count);
+    let one = |value: u64| vec![(None, value)];
+    let standings = Standing::ALL.map(|known| by("state", known.name(), u64::from(known == directory.standing)));
+    let sent = vec![by("role", "host", directory.hosts_sent), by("role", "device", directory.devices_sent)];
+    [
+        ("directory", "1 at how the directory of the cluster stands", Gauge, standings.into()),
+        ("directory_nodes", "Relays of the cluster that take links", Gauge, one(directory.nodes)),
+        ("directory_routes", "Routes that the directory has at this relay", Gauge, one(directory.routes)),
+        ("directory_known", "Routes that the directory knows a relay for", Gauge, one(directory.known)),
+        ("directory_sent", "Requests sent to another relay", Counter, sent),
+        (
+            "directory_given_up",
+            "Routes given up to another relay, or for want of proof",
+            Counter,
+            one(directory.given_up),
+        ),
+        ("directory_lost", "How often the directory was lost", Counter, one(directory.lost)),
+    ]
 }
 
 const fn name(code: Code) -> &'static str {

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use homing_driver::relay::events::EVENTS_PATH;
-use homing_driver::relay::{ServerTls, TlsError};
+use homing_driver::relay::{PATH, ServerTls, TlsError};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -176,21 +176,34 @@ impl<R: Runtime> Server<R> {
             () = watch::run::<R>(watchers, shared.clone()) => {}
             () = shared.hub.keep_time::<R>() => {}
             () = shared.hub.keep_accounts::<R>() => {}
+            () = keep_directory(&shared) => {}
         }
         // The socket is closed by now: another relay may take the address while this one drains.
         shared.refuse_new();
         shared.hub.drain();
+        if let Some(directory) = &shared.hub.directory {
+            directory.drain();
+        }
         tokio::select! {
             () = shared.tasks.wait() => {}
             () = R::sleep(shared.drain) => tracing::info!(links = shared.tasks.len(), "ending the links that have stayed"),
             () = shared.hub.keep_time::<R>() => {}
             () = shared.hub.keep_accounts::<R>() => {}
+            () = keep_directory(&shared) => {}
         }
         drop(stop_on_drop);
         if timeout::<R, _>(LEAVE, shared.tasks.wait()).await.is_none() {
             tracing::warn!(links = shared.tasks.len(), "links did not end in time");
         }
         shared.hub.bill();
+    }
+}
+
+/// Keeps up with the other relays of the cluster, for ever.
+async fn keep_directory(shared: &Shared) {
+    match &shared.hub.directory {
+        Some(directory) => directory.run(shared.hub.clone()).await,
+        None => pending().await,
     }
 }
 
@@ -222,6 +235,7 @@ impl Shared {
             accepted: self.tally.accepted(),
             turned_away: self.tally.turned_away(),
             ended: self.hub.ended(),
+            directory: self.hub.directory(),
             refused: self.hub.refusals(),
             delayed: [self.hub.delayed().as_slice(), &[self.addresses.delayed()]].concat(),
             admissions: self.hub.admissions(),
@@ -263,7 +277,7 @@ impl RelayHandle {
     /// to say. Returns how many there were.
     #[must_use]
     pub fn cut(&self, account: &str) -> usize {
-        self.shared.hub.cut(account)
+        self.shared.hub.cut_everywhere(account)
     }
 
     /// Reads the certificate's files again, for new connections.
@@ -446,12 +460,22 @@ async fn answer(
         return Ok(watch::ready(shared));
     }
     let client = client(peer, request.headers(), &shared.proxies);
+    let number = match sought(shared, &request) {
+        Ok(number) => number,
+        Err(answer) => {
+            if answer.status().is_client_error() {
+                shared.tally.turn_away(Why::Request, client);
+            }
+            return Ok(*answer);
+        }
+    };
     let place = shared.links.clone().try_acquire_owned();
     if place.is_err() {
         shared.tally.turn_away(Why::NoRoom, client);
     }
     let (answer, opening) = shared.surface.answer(&request, place.is_ok());
     if let (Some(opening), Ok(place)) = (opening, place) {
+        let opening = Opening { number, ..opening };
         if opening.form == Form::Events && !may_host {
             shared.tally.turn_away(Why::Certificate, client);
             return Ok(plain(StatusCode::FORBIDDEN, "hosts show a certificate here (--client-cert, --client-key)\n"));
@@ -479,6 +503,20 @@ async fn answer(
         shared.tally.turn_away(Why::Request, client);
     }
     Ok(answer)
+}
+
+/// Sends those away whose route another relay serves. Gives which of its host's links a request is for.
+fn sought(shared: &Shared, request: &Request<Incoming>) -> Result<u8, Box<Answer>> {
+    let path = request.uri().path();
+    if shared.hub.directory.is_none() || request.method() != Method::GET || !matches!(path, PATH | EVENTS_PATH) {
+        return Ok(0);
+    }
+    let Some(seek) = http::seek_of(request.headers())? else { return Ok(0) };
+    let name = shared.surface.name(request)?;
+    match http::sent(&shared.hub.place(&seek, &name), path) {
+        Some(answer) => Err(answer.into()),
+        None => Ok(seek.link),
+    }
 }
 
 /// Takes what a waiting host says: one outer frame, on the link that it names.

@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 
+use crate::directory::Standing;
 use crate::http::{Answer, Never, plain};
 use crate::metrics::OPEN_METRICS;
 use crate::runtime::{Runtime, Timer, timeout};
@@ -66,7 +67,14 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Answer {
 /// Whether the relay takes new links, and passes on what they say.
 pub(crate) fn ready(shared: &Shared) -> Answer {
     match shared.hub.ready() {
-        Ok(()) => plain(StatusCode::OK, "ready\n"),
+        Ok(()) => match shared.hub.directory().map(|directory| directory.standing) {
+            None | Some(Standing::Holding) => plain(StatusCode::OK, "ready\n"),
+            // What is here is served all the same.
+            Some(Standing::Cut) => plain(StatusCode::OK, "ready\nwarning: the directory cannot be reached\n"),
+            Some(Standing::Withdrawn) => {
+                plain(StatusCode::SERVICE_UNAVAILABLE, "not ready: it cannot prove that its routes are its own\n")
+            }
+        },
         Err(why) => {
             let mut answer = Response::new(Full::from(format!("not ready: {why}\n")));
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

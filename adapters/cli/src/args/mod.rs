@@ -1,5 +1,6 @@
 //! The command line as types. What a command does is in the module of its name.
 
+mod cluster;
 mod device;
 mod host;
 mod relay;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+pub(crate) use cluster::ClusterArgs;
 pub(crate) use device::{ForwardArgs, GuestArgs, HostsCommand, PairArgs, ProxyArgs, ServiceArgs};
 pub(crate) use host::{
     AuditCommand, DeviceGrantArgs, DevicesCommand, GrantArgs, HostAuditArgs, HostCommand, HostPairArgs, HostRotateArgs,

@@ -99,6 +99,8 @@ pub(crate) struct RelayStartArgs {
     /// HOMING_RELAY_DRAIN_SECONDS] [default: 10]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_SECONDS))]
     pub(crate) drain_seconds: Option<u64>,
+    #[command(flatten)]
+    pub(crate) cluster: super::cluster::ClusterArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -98,6 +98,9 @@ pub(crate) static RELAY_MAX_LINKS: Setting =
     setting("relay.max_links", "HOMING_RELAY_MAX_LINKS", Kind::Number(1_000_000), Some("4096"));
 pub(crate) static RELAY_QUEUES: Setting =
     setting("relay.queue_mib", "HOMING_RELAY_QUEUE_MIB", Kind::Number(1_000_000), Some("256"));
+pub(crate) static CLUSTER_NODE: Setting = setting("cluster.node", "HOMING_CLUSTER_NODE", Kind::Text, None);
+pub(crate) static CLUSTER_URL: Setting = setting("cluster.url", "HOMING_CLUSTER_URL", Kind::Text, None);
+pub(crate) static CLUSTER_PEERS: Setting = setting("cluster.peers", "HOMING_CLUSTER_PEERS", Kind::Names, None);
 pub(crate) static HOST_ENABLED: Setting = setting("host.enabled", "HOMING_RELAY_ENABLED", Kind::Switch, Some("true"));
 pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERVER", Kind::Relays, None);
 pub(crate) static HOST_RELAY_KEY_FILE: Setting =
@@ -145,6 +148,9 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_ADDRESS_RATE,
     &RELAY_MAX_LINKS,
     &RELAY_QUEUES,
+    &CLUSTER_NODE,
+    &CLUSTER_URL,
+    &CLUSTER_PEERS,
     &HOST_ENABLED,
     &HOST_RELAY,
     &HOST_RELAY_KEY_FILE,

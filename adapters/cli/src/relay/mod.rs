@@ -1,5 +1,6 @@
 //! `homing relay …`: runs a relay, and asks a running one.
 
+mod cluster;
 mod control;
 mod decider;
 mod keys;
@@ -56,6 +57,11 @@ pub(crate) async fn start(
     let queues = u64::from(config.number(&settings::RELAY_QUEUES, args.queue_mib)) << 20;
     let drain = config.seconds(&settings::RELAY_DRAIN, args.drain_seconds);
 
+    let cluster = cluster::cluster(&config, &args.cluster)?;
+    if let Some(cluster) = cluster.as_ref().filter(|cluster| !names.is_empty() && !names.contains(&cluster.authority)) {
+        names.push(cluster.authority.clone());
+    }
+
     let _lock = RoleLock::acquire(data, "relay").map_err(|error| Failure::of(Exit::Failed, &error))?;
     let stop = signals::shutdown()?;
     let (decider, fresh) = Decider::of(&args, &config, data)?;
@@ -74,8 +80,9 @@ pub(crate) async fn start(
     let called = names.first().cloned();
     let rest =
         config.limits().set(RelayConfig { addresses, client_ca, ..RelayConfig::new(listen, decider.admission()) });
-    let relay =
-        RelayConfig { tls, names, drain, metrics, proxies, proxy_protocol, log_addresses, max_links, queues, ..rest };
+    let directory = cluster.map(|cluster| cluster.directory);
+    let rest = RelayConfig { tls, names, drain, metrics, proxies, proxy_protocol, directory, ..rest };
+    let relay = RelayConfig { log_addresses, max_links, queues, ..rest };
     let relay = match socket {
         Some(socket) => Relay::adopt(relay, socket).await,
         None => Relay::bind(relay).await,

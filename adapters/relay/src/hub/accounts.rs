@@ -8,6 +8,7 @@ use getrandom::SysRng;
 use homing_core::relay::{Ask, LinkId};
 use rand_core::UnwrapErr;
 
+use super::cluster::SOON;
 use super::{Hub, State, unix_now};
 use crate::account::{Answer, Applicant, Entitlement, Refusal};
 use crate::limits::{Limit, Turned};
@@ -20,17 +21,23 @@ const BILLING: u32 = 20;
 
 impl Hub {
     /// Asks whether a host may come in.
-    pub(crate) fn ask(&self, ask: Ask, address: Option<IpAddr>) -> (Applicant, Answer) {
+    pub(crate) fn ask(&self, ask: Ask, address: Option<IpAddr>, number: u8) -> (Applicant, Answer) {
         let Ask { route_id, key_hash } = ask;
         let address = address.filter(|_| self.admit.wants_addresses());
         let applicant = Applicant { route_id, key_hash, address };
-        (applicant, self.admit.admit(applicant))
+        (applicant, self.claimed(&route_id, number, self.admit.admit(applicant)))
     }
 
     /// Carries out what was decided on a host.
-    pub(crate) fn settle(&self, link: LinkId, applicant: &Applicant, answer: Result<Entitlement, Refusal>) {
+    pub(crate) fn settle(&self, link: LinkId, applicant: &Applicant, number: u8, answer: Result<Entitlement, Refusal>) {
         let unix = unix_now();
         self.with(|state, now| {
+            let answer = answer.and_then(|entitlement| {
+                // The switch would end the other link for it, and the host stay away from there for ever.
+                self.take_in(state, link, &applicant.route_id, number)
+                    .then_some(entitlement)
+                    .ok_or(Refusal::BusyFor(SOON))
+            });
             let State { switch, outlets, .. } = state;
             let answer = answer.map_err(turned);
             match answer.and_then(|entitlement| outlets.ledger.admit(link, applicant, entitlement, unix)) {

@@ -4,6 +4,7 @@
 //! An outbox has its own lock, taken inside the switch's or alone.
 
 mod accounts;
+mod cluster;
 mod outlets;
 mod waiting;
 
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 
 use crate::account::{Admit, Everyone, Ledger, OneKey};
 use crate::config::{Admission, RelayConfig};
+use crate::directory::Directory;
 use crate::outbox::{Form, Piece};
 use crate::probe;
 use crate::runtime::Runtime;
@@ -68,6 +70,8 @@ pub(crate) struct Hub {
     bytes: AtomicU64,
     tap: Option<Tap>,
     admit: Arc<dyn Admit>,
+    /// Of a cluster.
+    pub(crate) directory: Option<Arc<dyn Directory>>,
     /// A deadline may have come nearer.
     sooner: Notify,
 }
@@ -75,6 +79,7 @@ pub(crate) struct Hub {
 struct State {
     switch: Links,
     outlets: Outlets,
+    guests: cluster::Guests,
     /// The clock's reading that the timer sleeps until.
     armed: Option<Instant>,
     draining: bool,
@@ -151,7 +156,14 @@ impl Hub {
         );
         let outlets = Outlets { ledger: Ledger::new(config.hosts.clone()), ..Outlets::default() };
         Self {
-            state: Mutex::new(State { switch, outlets, armed: None, draining: false, probed: None }),
+            state: Mutex::new(State {
+                switch,
+                outlets,
+                guests: Default::default(),
+                armed: None,
+                draining: false,
+                probed: None,
+            }),
             started: std::time::Instant::now(),
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -161,6 +173,7 @@ impl Hub {
                 Admission::Key(hash) => Arc::new(OneKey(*hash)),
                 Admission::Ask(admit) => admit.clone(),
             },
+            directory: config.directory.clone(),
             sooner: Notify::new(),
         }
     }
@@ -184,11 +197,13 @@ impl Hub {
 
     /// Ends a link on the switch's side; does nothing where it is gone.
     pub(crate) fn detach(&self, link: LinkId) {
-        self.with(|state, _| {
+        let left = self.with(|state, _| {
             state.outlets.remove(link);
             state.switch.detach(link, &mut state.outlets);
             state.outlets.ledger.leave(link); // what was open on it has been counted off
+            state.guests.leave(link)
         });
+        self.give_back(left);
     }
 
     /// Handles what one read of a link brought. Also returns how long its account has to wait before more is read.

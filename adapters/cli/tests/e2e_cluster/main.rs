@@ -1,0 +1,8 @@
+//! Several relays that serve as one: hosts and devices come to any of them and meet.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod balancer;
+mod fixed;
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
