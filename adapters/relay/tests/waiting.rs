@@ -8,6 +8,7 @@ use core::time::Duration;
 use homing_core::hop::wait::Event as Woken;
 use homing_core::hop::{Capability, Code, MAX_CONTROL, Purpose, WaitLink, route_id};
 use homing_driver::relay::events::{Event, EventReader};
+use homing_relay::account::HostLimits;
 use homing_relay::{Admission, RelayConfig};
 use support::{Device, Host, Running, Said, in_an_hour, keys, now, open, seed, soon};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -175,6 +176,41 @@ async fn who_is_denied_wakes_nobody() {
     };
     assert_eq!(knock.await, Some(Woken::Knock));
     assert_eq!(relay.handle.status().refused, 1);
+}
+
+#[tokio::test]
+async fn a_host_is_woken_and_waits_anew_so_often_and_no_more() {
+    let limits = HostLimits { knocks_per_minute: Some(1), registrations_per_minute: Some(1), ..HostLimits::default() };
+    let metrics = Some(([127, 0, 0, 1], 0).into());
+    let relay = Running::start(RelayConfig { hosts: limits, metrics, ..open() }).await;
+    let seed = seed();
+    let mut waiter = Waiter::register(&relay, &seed).await;
+    let mut first = dial(&relay, &seed, [0; 8]).await;
+    let answer = async { tokio::time::timeout(Duration::from_millis(100), first.next()).await };
+    assert!(answer.await.is_err(), "it waits for its host");
+    assert_eq!(waiter.next(&relay).await, Some(Woken::Knock));
+    // For two seconds that knock is meant for others, too; then another one is too much.
+    let refused = soon("a dial to be refused", async {
+        for id in 1_u8.. {
+            let mut device = dial(&relay, &seed, [id; 8]).await;
+            if let Ok(said) = tokio::time::timeout(Duration::from_millis(100), device.next()).await {
+                return (said, support::close_frame(&mut device.socket).await.unwrap());
+            }
+        }
+        unreachable!()
+    });
+    let (said, (code, reason)) = refused.await;
+    assert_eq!((said, code), (Said::Closed { idx: 1, code: Code::Busy }, 4003));
+    assert!(reason.starts_with("retry-after="), "{reason}");
+    assert_eq!(relay.metric("refusals_total{limit=\"host_knocks\"}").await, 1);
+
+    let mut again = Waiter::connect(&relay, &seed).await;
+    assert_eq!(again.next(&relay).await, Some(Woken::Closed { code: Code::Busy }));
+    let mut rest = core::mem::take(&mut again.unread);
+    soon("the end", again.tcp.read_to_end(&mut rest)).await.unwrap();
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(rest.starts_with("retry: ") && rest.ends_with("000\n\n"), "{rest:?}");
+    assert_eq!(relay.handle.status().waiting, 1, "the one that waits goes on");
 }
 
 #[tokio::test]
