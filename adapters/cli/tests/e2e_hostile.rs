@@ -16,7 +16,11 @@ mod scene;
 mod floods;
 #[path = "e2e_hostile/garbage.rs"]
 mod garbage;
+#[path = "e2e_hostile/liars.rs"]
+mod liars;
 #[path = "e2e_hostile/middle.rs"]
 mod middle;
+#[path = "e2e_hostile/missiles.rs"]
+mod missiles;
 #[path = "e2e_hostile/rules.rs"]
 mod rules;

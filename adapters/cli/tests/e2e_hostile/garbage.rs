@@ -12,23 +12,11 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::mitm::frame;
+use crate::missiles::{UPGRADE, messages, requests};
 use crate::plain;
 use crate::rogue::{entropy, soon};
 use crate::scene::ask;
 use crate::support::{Forward, World, rss_peak, run};
-
-/// Bytes of no kind, the same each time.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2) + 1;
-    let step = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 32) as u8
-    };
-    (0..len).map(step).collect()
-}
 
 /// Sends this and reads whatever comes, until the other end hangs up or seems to wait for more.
 async fn throw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
@@ -48,59 +36,6 @@ async fn finish(tcp: &mut TcpStream, bytes: &[u8]) -> Vec<u8> {
     };
     soon("an answer or an end", async { tokio::join!(throwing, hearing) }).await;
     answer
-}
-
-const UPGRADE: &str = "GET /homing/1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: homing.1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-/// What is thrown at a port that may speak HTTP.
-fn missiles() -> Vec<Vec<u8>> {
-    let tls_hello = [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], &noise(500, 1)].concat();
-    let many = "X-Header: value\r\n".repeat(5000);
-    let lines = [
-        "GET / HTTP/9.9\r\n\r\n".to_owned(),
-        "GET\r\n\r\n".to_owned(),
-        format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(200_000)),
-        format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "b".repeat(500_000)),
-        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello".to_owned(),
-        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nzz\r\n".to_owned(),
-        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n".to_owned(),
-        "GET http://[::1 HTTP/1.1\r\nHost: \0\r\n\r\n".to_owned(),
-        "CONNECT : HTTP/1.1\r\n\r\n".to_owned(),
-        UPGRADE.replace("homing.1", "other.1"),
-        UPGRADE.replace("13", "8"),
-    ];
-    let mut all: Vec<Vec<u8>> = lines.into_iter().map(String::into_bytes).collect();
-    all.extend([tls_hello, vec![0; 100_000], Vec::new(), b"\r\n\r\n\r\n".to_vec(), vec![b'\n'; 100_000]]);
-    all.extend((0..10).map(|seed| noise(20_000, seed)));
-    all
-}
-
-/// What is thrown at the relay once it takes messages.
-fn messages() -> Vec<Vec<u8>> {
-    let binary = |bytes: &[u8]| frame(0x82, bytes, true);
-    let mut all = vec![
-        frame(0x81, b"a text", true),
-        frame(0x82, b"without a mask", false),
-        frame(0xf2, b"reserved bits", true),
-        binary(&[]),
-        binary(&[0x81]),
-        binary(&[0x81; 182]),
-        binary(&[&[0x85, 1, 0, 0, 0][..], &[0; 45]].concat()),
-        binary(&[&[0x86, 1, 0, 0, 0][..], &[0; 15]].concat()),
-        binary(&[0x8c, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
-        binary(&[&[0x90, 0, 0, 0, 0][..], &[7; 32]].concat()),
-        binary(&[9; 16_417]),
-        vec![0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
-        vec![0x82, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
-        [frame(0x02, &[0x81], true), frame(0x00, b"", true).repeat(20_000)].concat(),
-        frame(0x89, &[7; 125], true).repeat(5000),
-        frame(0x88, &[0xff], true),
-    ];
-    all.extend((0..20).map(|seed| binary(&noise(100, 100 + seed))));
-    all.extend((0..20).map(|seed| noise(5000, 200 + seed)));
-    all
 }
 
 /// All roles, each port open, and a good device whose connection is in use.
@@ -141,25 +76,27 @@ impl Stage {
 async fn garbage_at_every_port_disturbs_nobody() {
     let mut stage = Stage::set().await;
     let (relay, web, proxy) = (stage.world.relay_address, stage.web.address, stage.proxy.address);
-    for missile in missiles() {
-        for port in [relay, web, proxy] {
-            let answer = throw(port, &missile).await;
+    let settings = settings(&stage.world).await;
+    for (name, bytes) in requests() {
+        for (port, whose) in [(relay, "relay"), (web, "forward"), (proxy, "proxy"), (settings, "settings")] {
+            let answer = throw(port, &bytes).await;
+            let text = String::from_utf8_lossy(&answer);
             assert!(
-                !answer.starts_with(b"HTTP/1.1 101") && !answer.starts_with(b"HTTP/1.1 2"),
-                "{port}: {missile:.40?}"
+                !text.starts_with("HTTP/1.1 1") && !text.starts_with("HTTP/1.1 2"),
+                "{name} at the {whose}: {text}"
             );
         }
     }
     stage.is_well("garbage at the ports").await;
-    for message in messages() {
+    for (name, bytes) in messages() {
         let mut tcp = TcpStream::connect(relay).await.unwrap();
         tcp.write_all(UPGRADE.as_bytes()).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(soon("the upgrade", tcp.read_u8()).await.unwrap());
         }
-        assert!(head.starts_with(b"HTTP/1.1 101"));
-        finish(&mut tcp, &message).await;
+        assert!(head.starts_with(b"HTTP/1.1 101"), "{name}");
+        finish(&mut tcp, &bytes).await;
     }
     stage.is_well("garbage on links").await;
     // Slow ones: many connections that say one byte and wait.
@@ -180,6 +117,47 @@ async fn garbage_at_every_port_disturbs_nobody() {
     let status = run(&stage.world.relay_data(), &["relay", "status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(status["hosts"], 1, "{status}");
+}
+
+/// Where the host's settings are served.
+async fn settings(world: &World) -> SocketAddr {
+    let status = ask(&world.host_data(), &json!({ "cmd": "status" })).await;
+    let url = status["settings"].as_str().unwrap_or_else(|| panic!("{status}"));
+    url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap()
+}
+
+#[test]
+fn every_missile_has_a_name_of_its_own() {
+    let names: std::collections::HashSet<_> = requests().into_iter().chain(messages()).map(|(name, _)| name).collect();
+    assert_eq!(names.len(), requests().len() + messages().len());
+    assert!(names.len() >= 60);
+}
+
+/// Connections that say nothing neither take all of the host's descriptors, nor keep others from its settings for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_to_the_settings_are_few_and_short() {
+    let mut stage = Stage::set().await;
+    let settings = settings(&stage.world).await;
+    let descriptors =
+        |stage: &Stage| std::fs::read_dir(format!("/proc/{}/fd", stage.world.host.pid())).unwrap().count();
+    let before = descriptors(&stage);
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        let mut tcp = TcpStream::connect(settings).await.unwrap();
+        tcp.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        idle.push(tcp);
+    }
+    stage.is_well("idle connections").await;
+    // The last in the queue has its turn once those before it were given up.
+    let last = plain::get(settings, "/", "").await.unwrap();
+    assert!(last.starts_with("HTTP/1.1 421 ") || last.starts_with("HTTP/1.1 200 "), "{last}");
+    let most = descriptors(&stage);
+    assert!(most <= before + 140, "{before} descriptors, and then {most}");
+    for mut tcp in idle {
+        let mut answer = Vec::new();
+        let _ = soon("the host to lose patience", tcp.read_to_end(&mut answer)).await;
+    }
+    stage.is_well("idle connections that are gone").await;
 }
 
 /// Proofs that are wrong get a clear no from the relay, and take no host's place.

@@ -3,6 +3,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | `connections` | how many there may be, and how long they may take |
 //! | `token` | who may do what |
 //! | `guard` | refuses other sites, other names and callers without a token |
 //! | `answer` | answers, and problems that programs can tell apart |
@@ -10,6 +11,7 @@
 //! | `page` | the page, and the API's description |
 
 mod answer;
+mod connections;
 mod devices;
 mod guard;
 mod links;
@@ -63,19 +65,14 @@ pub(crate) fn listen(listener: std::net::TcpListener) -> io::Result<(TcpListener
 
 /// Serves until dropped.
 pub(crate) async fn run(listener: Option<TcpListener>, host: HostHandle) -> Infallible {
-    let served = match listener {
-        Some(listener) => serve(listener, host).await,
-        None => Ok(()),
-    };
-    if let Err(error) = served {
-        tracing::error!(%error, "the settings are served no longer");
+    let Some(listener) = listener else { return pending().await };
+    match listener.local_addr() {
+        Ok(address) => connections::serve(listener, router(Desk { address, host, links: Arc::default() })).await,
+        Err(error) => {
+            tracing::error!(%error, "the settings cannot be served");
+            pending().await
+        }
     }
-    pending().await
-}
-
-async fn serve(listener: TcpListener, host: HostHandle) -> io::Result<()> {
-    let desk = Desk { address: listener.local_addr()?, host, links: Arc::default() };
-    axum::serve(listener, router(desk)).await
 }
 
 fn router(desk: Desk) -> Router {
