@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::aside;
 use crate::forward;
 use crate::pairs::{Pairs, histogram, nanos};
 use crate::relay::{Plan, Relay};
@@ -34,8 +35,9 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
         } else {
             None
         };
-        let probes = Pairs::start(&relay.target, PROBES, PROBE, Some(PACE)).await;
-        let direct = Direct::start().await;
+        let (aside, target) = (aside::runtime(), relay.target());
+        let probes = aside.spawn(async move { Pairs::start(&target, PROBES, PROBE, Some(PACE)).await });
+        let (probes, direct) = (probes.await.unwrap(), aside.spawn(Direct::start()).await.unwrap());
         tokio::time::sleep(Duration::from_secs(1)).await;
         probes.begin();
         direct.times.lock().unwrap().reset();
@@ -43,6 +45,7 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
         let ours = probes.times.lock().unwrap().clone();
         let bound = direct.times.lock().unwrap().clone();
         drop(load);
+        aside.shutdown_background();
         let name = |figure: &str| format!("{what}: {figure}");
         let micros = |times: &Histogram<u64>, part: f64| times.value_at_quantile(part) as f64 / 1000.0;
         for (part, figure, most) in [(0.5, "p50", 150.0), (0.99, "p99", 2000.0), (0.999, "p99.9", 0.0)] {

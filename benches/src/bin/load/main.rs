@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on stops at once")]
 
 mod accept;
+mod aside;
 mod blackhole;
 mod crowd;
 mod drain;

@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::accept::{Depth, rate};
+use crate::aside;
 use crate::pairs::{Pairs, histogram};
 use crate::peer::{HostKeys, SMALL};
 use crate::relay::{Plan, Relay, resident};
@@ -42,12 +41,7 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
     let capacity = capacity / 3.0;
     sleep(Duration::from_secs(1)).await;
 
-    // On a thread of their own that comes first: they are not to wait behind those that make the load.
-    let mut aside = tokio::runtime::Builder::new_multi_thread();
-    let first = || {
-        let _ = setpriority_process(Some(gettid()), -20);
-    };
-    let aside = aside.worker_threads(1).on_thread_start(first).enable_all().build().unwrap();
+    let aside = aside::runtime();
     let target = relay.target();
     let pairs = aside.spawn(async move { Pairs::start(&target, PAIRS, RECORD, Some(PACE)).await });
     let mut pairs = pairs.await.unwrap();
