@@ -24,7 +24,9 @@ const PROBE: usize = 100;
 
 pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
     let time = Duration::from_secs(seconds);
-    let relay = Relay::start(&Plan { links: 1024, ..Plan::default() });
+    // Ahead of the load, which would be on other machines: what is asked is how long the relay takes.
+    let by = ["nice", "-n", "-10"].map(String::from).to_vec();
+    let relay = Relay::start(&Plan { links: 1024, by, ..Plan::default() });
     let (records, ..) = forward::pour(&relay, PAIRS, RECORD, time.min(Duration::from_secs(5))).await;
     // Half of what L4 asks for, and half of what there is.
     let asked = 350.0 * 1024.0 * 1024.0 / RECORD as f64;
