@@ -87,8 +87,9 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
         "",
         Aim::AtLeast(0.8),
     );
-    drop(pairs);
+    drop((pairs, relay));
     aside.shutdown_background();
+    let _ = fs::remove_dir(GROUP);
 }
 
 /// What came of connections.
