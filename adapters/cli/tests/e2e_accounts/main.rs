@@ -1,6 +1,7 @@
 //! Accounts of a relay: who is let in, what it may use, and how soon it is cut off. Real relays, hosts and devices.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod admission;
 #[path = "../support/plain.rs"]
 mod plain;
 #[path = "../support/mod.rs"]
