@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use homing_driver::relay::TlsError;
+use homing_driver::relay::{Certificates, TlsError};
 use ipnet::IpNet;
 
 use crate::account::{Admit, HostLimits};
@@ -57,6 +57,8 @@ pub struct RelayConfig {
     pub listen: SocketAddr,
     /// TLS, where no proxy in front does it.
     pub tls: Option<TlsFiles>,
+    /// Certificates that the relay gets while it runs, in place of files.
+    pub certificates: Option<Arc<Certificates>>,
     /// The authorities, in a PEM file, of one of which each host has to show a certificate. Nobody has to where there is
     /// none; without TLS nobody can.
     pub client_ca: Option<PathBuf>,
@@ -108,6 +110,7 @@ impl RelayConfig {
         Self {
             listen,
             tls: None,
+            certificates: None,
             client_ca: None,
             admission,
             names: Vec::new(),

@@ -20,6 +20,8 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+#[cfg(feature = "acme")]
+pub mod acme;
 mod address;
 mod config;
 pub mod directory;

@@ -117,9 +117,11 @@ impl<R: Runtime> Server<R> {
     }
 
     async fn start(config: RelayConfig, listener: R::Listener) -> Result<Self, RelayError> {
-        let tls = match &config.tls {
-            Some(files) => {
-                let tls = ServerTls::from_files(&files.cert, &files.key)?;
+        let held = config.certificates.clone().map(ServerTls::holding);
+        let tls = held.or_else(|| config.tls.as_ref().map(|files| ServerTls::from_files(&files.cert, &files.key)));
+        let tls = match tls {
+            Some(tls) => {
+                let tls = tls?;
                 Some(if let Some(clients) = &config.client_ca { tls.asking(clients)? } else { tls })
             }
             None => None,

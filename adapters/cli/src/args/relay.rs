@@ -33,6 +33,16 @@ pub(crate) struct RelayStartArgs {
     /// PEM file with the certificate's private key [env: HOMING_RELAY_TLS_KEY]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) tls_key: Option<PathBuf>,
+    /// A name of the relay that it gets a certificate for, by ACME; that name has to lead to it, at port 443. Agrees to the
+    /// authority's terms. Repeatable [env: HOMING_RELAY_ACME, with commas]
+    #[arg(long = "acme", value_name = "DOMAIN", conflicts_with = "tls_cert")]
+    pub(crate) acme: Vec<String>,
+    /// Where the authority may write to [env: HOMING_RELAY_ACME_EMAIL]
+    #[arg(long, value_name = "ADDRESS", requires = "acme")]
+    pub(crate) acme_email: Option<String>,
+    /// The authority's directory [env: HOMING_RELAY_ACME_DIRECTORY] [default: Let's Encrypt's]
+    #[arg(long, value_name = "URL", requires = "acme")]
+    pub(crate) acme_directory: Option<String>,
     /// PEM file with authorities: hosts have to show a certificate of one of them. Needs TLS here [env:
     /// HOMING_RELAY_CLIENT_CA]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -69,6 +69,10 @@ pub(crate) static RELAY_LISTEN: Setting =
 pub(crate) static RELAY_TLS_CERT: Setting = setting("relay.tls_cert", "HOMING_RELAY_TLS_CERT", Kind::Path, None);
 pub(crate) static RELAY_TLS_KEY: Setting = setting("relay.tls_key", "HOMING_RELAY_TLS_KEY", Kind::Path, None);
 pub(crate) static RELAY_CLIENT_CA: Setting = setting("relay.client_ca", "HOMING_RELAY_CLIENT_CA", Kind::Path, None);
+pub(crate) static RELAY_ACME: Setting = setting("relay.acme", "HOMING_RELAY_ACME", Kind::Names, None);
+pub(crate) static RELAY_ACME_EMAIL: Setting = setting("relay.acme_email", "HOMING_RELAY_ACME_EMAIL", Kind::Text, None);
+pub(crate) static RELAY_ACME_DIRECTORY: Setting =
+    setting("relay.acme_directory", "HOMING_RELAY_ACME_DIRECTORY", Kind::Text, Some(homing_relay::acme::LETS_ENCRYPT));
 pub(crate) static RELAY_OPEN: Setting = setting("relay.open", "HOMING_RELAY_OPEN", Kind::Switch, Some("false"));
 pub(crate) static RELAY_OPEN_TO_EVERYONE: Setting =
     setting("relay.open_to_everyone", "HOMING_RELAY_OPEN_TO_EVERYONE", Kind::Switch, Some("false"));
@@ -130,6 +134,9 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &RELAY_LISTEN,
     &RELAY_TLS_CERT,
     &RELAY_TLS_KEY,
+    &RELAY_ACME,
+    &RELAY_ACME_EMAIL,
+    &RELAY_ACME_DIRECTORY,
     &RELAY_CLIENT_CA,
     &RELAY_OPEN,
     &RELAY_OPEN_TO_EVERYONE,

@@ -1,5 +1,6 @@
 //! `homing relay …`: runs a relay, and asks a running one.
 
+mod certificate;
 mod cluster;
 mod control;
 mod decider;
@@ -10,7 +11,8 @@ use std::path::Path;
 
 use homing_local::RoleLock;
 use homing_local::control::{Listener, Role, call};
-use homing_relay::{AddressLimits, Relay, RelayConfig, RelayError, TlsFiles};
+use homing_relay::acme::Acme;
+use homing_relay::{AddressLimits, Relay, RelayConfig, RelayError};
 use serde_json::json;
 
 use crate::args::RelayStartArgs;
@@ -18,6 +20,7 @@ use crate::config::{Config, parse_network, settings};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, field};
 use crate::{logging, signals, supervisor};
+use certificate::Tls;
 use decider::Decider;
 
 /// `relay start`.
@@ -30,17 +33,7 @@ pub(crate) async fn start(
     let config = Config::load(data)?;
     let listen = config.text(&settings::RELAY_LISTEN, args.listen.map(|listen| listen.to_string())).unwrap_or_default();
     let listen = listen.parse().map_err(|_| Failure::usage(format!("{listen:?} is not IP:PORT")))?;
-    let cert = config.path(&settings::RELAY_TLS_CERT, args.tls_cert.clone());
-    let key = config.path(&settings::RELAY_TLS_KEY, args.tls_key.clone());
-    let client_ca = config.path(&settings::RELAY_CLIENT_CA, args.client_ca.clone());
-    let tls = match (cert, key) {
-        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-        (None, None) if client_ca.is_some() => {
-            return Err(Failure::usage("--client-ca needs TLS here: give --tls-cert and --tls-key, too"));
-        }
-        (None, None) => None,
-        _ => return Err(Failure::usage("a certificate needs its key: give both --tls-cert and --tls-key")),
-    };
+    let Tls { files: tls, acme, client_ca } = Tls::of(&args, &config, data)?;
     let mut names = config.list(&settings::RELAY_NAMES, args.names.clone());
     names.iter_mut().for_each(|name| name.make_ascii_lowercase());
     let metrics = config.text(&settings::RELAY_METRICS, args.metrics.map(|listen| listen.to_string()));
@@ -76,10 +69,16 @@ pub(crate) async fn start(
             ),
         )?;
     }
-    let has_tls = tls.is_some();
+    let acme = acme.map(Acme::open).transpose().map_err(|error| Failure::of(Exit::Failed, &error))?;
+    let certificates = acme.as_ref().map(Acme::certificates);
+    let has_tls = tls.is_some() || acme.is_some();
     let called = names.first().cloned();
-    let rest =
-        config.limits().set(RelayConfig { addresses, client_ca, ..RelayConfig::new(listen, decider.admission()) });
+    let rest = config.limits().set(RelayConfig {
+        addresses,
+        certificates,
+        client_ca,
+        ..RelayConfig::new(listen, decider.admission())
+    });
     let directory = cluster.map(|cluster| cluster.directory);
     let rest = RelayConfig { tls, names, drain, metrics, proxies, proxy_protocol, directory, ..rest };
     let relay = RelayConfig { log_addresses, max_links, queues, ..rest };
@@ -140,6 +139,7 @@ pub(crate) async fn start(
         () = relay.run(stop) => {}
         () = side => {}
         never = supervisor::watch() => match never {},
+        never = certificate::keep(acme.as_ref()) => match never {},
         never = logging::tell_left_out() => match never {},
     }
     tracing::info!("the relay has stopped");

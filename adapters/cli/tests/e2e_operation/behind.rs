@@ -28,7 +28,7 @@ fn put(text: &str, old: &str, new: &str) -> String {
     text.replace(old, new)
 }
 
-fn there(name: &str, argument: &str) -> bool {
+pub(crate) fn there(name: &str, argument: &str) -> bool {
     let there = program(name).arg(argument).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let there = there.is_ok_and(|status| status.success());
     if !there {
@@ -37,7 +37,7 @@ fn there(name: &str, argument: &str) -> bool {
     there
 }
 
-fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new(name);
     command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
     command

@@ -1,6 +1,7 @@
 //! The way to a relay, as far as no runtime has a part in it: where it is, whom TLS trusts, how a
 //! connection becomes a link, and why one could not be had.
 
+mod certificates;
 mod error;
 pub mod events;
 mod seek;
@@ -11,6 +12,7 @@ mod url;
 mod way;
 mod websocket;
 
+pub use certificates::Certificates;
 pub use error::DialError;
 pub use seek::{BadSeek, ROUTE_HEADER, Seek, Seeker};
 pub use socket::{Attempt, attempts, prepare};

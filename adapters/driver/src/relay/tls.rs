@@ -10,6 +10,8 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::certificates::{ACME_ALPN, Certificates};
+
 const ALPN: &[u8] = b"http/1.1";
 
 /// Why TLS cannot be set up.
@@ -116,11 +118,17 @@ fn client_config(roots: Option<&Path>, identity: Option<&(PathBuf, PathBuf)>) ->
     Ok(config)
 }
 
+/// Where a server has its certificate from.
+#[derive(Debug)]
+enum Source {
+    Files { cert: PathBuf, key: PathBuf },
+    Held(Arc<Certificates>),
+}
+
 /// The certificate that a server shows, read from files and read again on demand.
 #[derive(Debug)]
 pub struct ServerTls {
-    cert: PathBuf,
-    key: PathBuf,
+    source: Source,
     /// Whose certificates clients may show.
     clients: Option<PathBuf>,
     config: Mutex<Arc<ServerConfig>>,
@@ -132,9 +140,20 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`] that names the file at fault.
     pub fn from_files(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Result<Self, TlsError> {
-        let (cert, key) = (cert.into(), key.into());
-        let config = Mutex::new(server_config(&cert, &key, None)?);
-        Ok(Self { cert, key, clients: None, config })
+        Self::new(Source::Files { cert: cert.into(), key: key.into() })
+    }
+
+    /// Shows what it is given while it runs.
+    ///
+    /// # Errors
+    /// [`TlsError`] of the TLS library.
+    pub fn holding(certificates: Arc<Certificates>) -> Result<Self, TlsError> {
+        Self::new(Source::Held(certificates))
+    }
+
+    fn new(source: Source) -> Result<Self, TlsError> {
+        let config = Mutex::new(server_config(&source, None)?);
+        Ok(Self { source, clients: None, config })
     }
 
     /// Asks clients for a certificate of an authority in a PEM file. Who shows none is served, who shows another is not.
@@ -143,7 +162,7 @@ impl ServerTls {
     /// [`TlsError`] that names the file at fault.
     pub fn asking(self, clients: impl Into<PathBuf>) -> Result<Self, TlsError> {
         let clients = clients.into();
-        let config = Mutex::new(server_config(&self.cert, &self.key, Some(&clients))?);
+        let config = Mutex::new(server_config(&self.source, Some(&clients))?);
         Ok(Self { clients: Some(clients), config, ..self })
     }
 
@@ -152,7 +171,7 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`]; the certificate read before stays in use.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let config = server_config(&self.cert, &self.key, self.clients.as_deref())?;
+        let config = server_config(&self.source, self.clients.as_deref())?;
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
     }
@@ -164,8 +183,7 @@ impl ServerTls {
     }
 }
 
-fn server_config(cert: &Path, key: &Path, clients: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
-    let (chain, secret) = (certificates(cert)?, private_key(key)?);
+fn server_config(source: &Source, clients: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let builder = match clients {
         None => builder.with_no_client_auth(),
@@ -176,8 +194,14 @@ fn server_config(cert: &Path, key: &Path, clients: Option<&Path>) -> Result<Arc<
             builder.with_client_cert_verifier(verifier.map_err(|e| rustls::Error::General(e.to_string()))?)
         }
     };
-    let mut config = builder.with_single_cert(chain, secret).map_err(|error| unfit(key, error))?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    let (mut config, protocols) = match source {
+        Source::Files { cert, key } => {
+            let (chain, secret) = (certificates(cert)?, private_key(key)?);
+            (builder.with_single_cert(chain, secret).map_err(|error| unfit(key, error))?, &[ALPN][..])
+        }
+        Source::Held(held) => (builder.with_cert_resolver(held.clone()), &[ALPN, ACME_ALPN][..]),
+    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
 
@@ -218,6 +242,6 @@ fn file_error(path: &Path, what: &'static str, error: pem::Error) -> TlsError {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
