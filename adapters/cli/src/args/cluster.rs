@@ -1,6 +1,10 @@
 //! `homing relay start`, as far as it is about other relays.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use crate::config::MAX_SECONDS;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Cluster")]
@@ -15,4 +19,21 @@ pub(crate) struct ClusterArgs {
     /// HOMING_CLUSTER_PEERS, with commas]
     #[arg(long = "cluster-peer", value_name = "NAME=URL")]
     pub(crate) cluster_peers: Vec<String>,
+    /// Instead of a list, a NATS server with JetStream that the relays find each other by. Repeatable [env:
+    /// HOMING_CLUSTER_NATS, with commas]
+    #[arg(long = "cluster-nats", value_name = "URL", conflicts_with = "cluster_peers")]
+    pub(crate) cluster_nats: Vec<String>,
+    /// File with the credentials for NATS, as `nsc` writes it [env: HOMING_CLUSTER_NATS_CREDENTIALS]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_nats_credentials: Option<PathBuf>,
+    /// PEM file with the authority of the certificates of NATS, where the system does not know it [env:
+    /// HOMING_CLUSTER_NATS_CA]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_nats_ca: Option<PathBuf>,
+    /// What the cluster is called in NATS, where several share a server [env: HOMING_CLUSTER_NAME] [default: homing]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster_name: Option<String>,
+    /// How long the others count on a relay that says nothing [env: HOMING_CLUSTER_LEASE_SECONDS] [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(2..=MAX_SECONDS))]
+    pub(crate) cluster_lease_seconds: Option<u64>,
 }

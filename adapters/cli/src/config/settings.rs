@@ -105,6 +105,13 @@ pub(crate) static RELAY_QUEUES: Setting =
 pub(crate) static CLUSTER_NODE: Setting = setting("cluster.node", "HOMING_CLUSTER_NODE", Kind::Text, None);
 pub(crate) static CLUSTER_URL: Setting = setting("cluster.url", "HOMING_CLUSTER_URL", Kind::Text, None);
 pub(crate) static CLUSTER_PEERS: Setting = setting("cluster.peers", "HOMING_CLUSTER_PEERS", Kind::Names, None);
+pub(crate) static CLUSTER_NATS: Setting = setting("cluster.nats", "HOMING_CLUSTER_NATS", Kind::Names, None);
+pub(crate) static CLUSTER_NATS_CREDENTIALS: Setting =
+    setting("cluster.nats_credentials", "HOMING_CLUSTER_NATS_CREDENTIALS", Kind::Path, None);
+pub(crate) static CLUSTER_NATS_CA: Setting = setting("cluster.nats_ca", "HOMING_CLUSTER_NATS_CA", Kind::Path, None);
+pub(crate) static CLUSTER_NAME: Setting = setting("cluster.name", "HOMING_CLUSTER_NAME", Kind::Text, Some("homing"));
+pub(crate) static CLUSTER_LEASE: Setting =
+    setting("cluster.lease_seconds", "HOMING_CLUSTER_LEASE_SECONDS", Kind::Seconds, Some("10"));
 pub(crate) static HOST_ENABLED: Setting = setting("host.enabled", "HOMING_RELAY_ENABLED", Kind::Switch, Some("true"));
 pub(crate) static HOST_RELAY: Setting = setting("host.relay", "HOMING_RELAY_SERVER", Kind::Relays, None);
 pub(crate) static HOST_RELAY_KEY_FILE: Setting =
@@ -158,6 +165,11 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &CLUSTER_NODE,
     &CLUSTER_URL,
     &CLUSTER_PEERS,
+    &CLUSTER_NATS,
+    &CLUSTER_NATS_CREDENTIALS,
+    &CLUSTER_NATS_CA,
+    &CLUSTER_NAME,
+    &CLUSTER_LEASE,
     &HOST_ENABLED,
     &HOST_RELAY,
     &HOST_RELAY_KEY_FILE,

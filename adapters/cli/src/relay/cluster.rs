@@ -1,12 +1,16 @@
 //! The relays that a relay works together with, by its settings.
 
+use core::time::Duration;
 use std::sync::Arc;
 
-use homing_relay::directory::{Directory, Fixed, NodeInfo};
+use homing_relay::directory::{Directory, Fixed, Nats, NatsConfig, NodeInfo};
 
 use crate::args::ClusterArgs;
 use crate::config::{Config, settings};
 use crate::failure::Failure;
+
+/// The shortest lease: it is renewed three times in it.
+const SHORTEST: Duration = Duration::from_secs(2);
 
 /// A directory, and the name that it gives this relay.
 pub(super) struct Cluster {
@@ -19,8 +23,9 @@ pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<Option<Clus
     let node = config.text(&settings::CLUSTER_NODE, args.cluster_node.clone());
     let url = config.text(&settings::CLUSTER_URL, args.cluster_url.clone());
     let peers = config.list(&settings::CLUSTER_PEERS, args.cluster_peers.clone());
+    let servers = config.list(&settings::CLUSTER_NATS, args.cluster_nats.clone());
     let (node, url) = match (node, url) {
-        (None, None) if peers.is_empty() => return Ok(None),
+        (None, None) if peers.is_empty() && servers.is_empty() => return Ok(None),
         (Some(node), Some(url)) => (node, url),
         _ => {
             return Err(Failure::usage(
@@ -30,11 +35,32 @@ pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<Option<Clus
     };
     let me = NodeInfo::new(&node, &url).map_err(|error| Failure::usage(format!("cluster: {error}")))?;
     let authority = me.url.authority().to_owned();
-    if peers.is_empty() {
-        return Err(Failure::usage("a cluster needs a list of its relays: give --cluster-peer NAME=URL for each"));
-    }
-    let peers = peers.iter().map(|text| NodeInfo::parse(text)).collect::<Result<Vec<_>, _>>();
-    let peers = peers.map_err(|error| Failure::usage(format!("--cluster-peer: {error}")))?;
-    let directory = Fixed::new(me, peers).map_err(|error| Failure::usage(error.to_string()))?;
-    Ok(Some(Cluster { directory: Arc::new(directory), authority }))
+    let directory: Arc<dyn Directory> = match (peers.is_empty(), servers.is_empty()) {
+        (false, true) => {
+            let peers = peers.iter().map(|text| NodeInfo::parse(text)).collect::<Result<Vec<_>, _>>();
+            let peers = peers.map_err(|error| Failure::usage(format!("--cluster-peer: {error}")))?;
+            Arc::new(Fixed::new(me, peers).map_err(|error| Failure::usage(error.to_string()))?)
+        }
+        (true, false) => {
+            let lease = config.seconds(&settings::CLUSTER_LEASE, args.cluster_lease_seconds);
+            if lease < SHORTEST {
+                return Err(Failure::usage("--cluster-lease-seconds: a lease lasts 2 seconds or more"));
+            }
+            let nats = Nats::new(NatsConfig {
+                name: config.text(&settings::CLUSTER_NAME, args.cluster_name.clone()).unwrap_or_default(),
+                me,
+                servers,
+                credentials: config.path(&settings::CLUSTER_NATS_CREDENTIALS, args.cluster_nats_credentials.clone()),
+                ca: config.path(&settings::CLUSTER_NATS_CA, args.cluster_nats_ca.clone()),
+                lease,
+            });
+            Arc::new(nats.map_err(|error| Failure::usage(format!("cluster: {error}")))?)
+        }
+        (true, true) => {
+            let text = "a cluster needs a list of its relays, --cluster-peer NAME=URL for each, or --cluster-nats URL";
+            return Err(Failure::usage(text));
+        }
+        (false, false) => return Err(Failure::usage("a cluster has either a list of its relays or NATS, not both")),
+    };
+    Ok(Some(Cluster { directory, authority }))
 }

@@ -3,6 +3,7 @@
 
 mod balancer;
 mod fixed;
+mod nats;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;

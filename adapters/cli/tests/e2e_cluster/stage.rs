@@ -1,6 +1,7 @@
 //! Three relays of one cluster, a host and a device, all of the real binary.
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::client::curl;
+use crate::support::client::{Http, curl};
 use crate::support::service::{Site, echo_service};
 use crate::support::{Device, Forward, HOST, Process, run};
 
@@ -32,7 +33,12 @@ impl Relay {
 
     /// Starts it again where it was. The old one has to be gone.
     pub(crate) async fn restart(&mut self) {
-        self.process = start(self.name, &self.data, &self.args).await.0;
+        (self.process, self.metrics) = start(self.name, &self.data, &self.args).await;
+    }
+
+    /// What `/readyz` says.
+    pub(crate) async fn ready(&self) -> String {
+        curl(&["--max-time", "5", &format!("http://{}/readyz", self.metrics)]).await.stdout
     }
 
     /// A value of its metrics; none where it does not answer.
@@ -51,10 +57,13 @@ async fn start(name: &str, data: &Path, args: &[String]) -> (Process, SocketAddr
     (process, metrics)
 }
 
-/// So many addresses that nobody listens on.
+/// So many addresses that nobody listens on, and that nobody is given who asks for any.
 pub(crate) fn free(count: usize) -> Vec<SocketAddr> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap()).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 100).unwrap() * 100 + 20_000;
+    let ports = core::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed));
+    let addresses = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    addresses.filter(|address| TcpListener::bind(address).is_ok()).take(count).collect()
 }
 
 /// Starts relays `a`, `b` and `c` with these flags more, which are made of the name.
@@ -116,6 +125,15 @@ impl Stage {
             assert!(started.elapsed() < BACK, "no answer within {BACK:?}: {answer}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// A stream of bytes that come back, on a connection that stays.
+    pub(crate) async fn stream(&self) -> Http {
+        let mut http = Http::to(self.forward.address).await;
+        let head = http.get("/show").await;
+        assert_eq!(head.status, 200);
+        http.body(&head).await;
+        http
     }
 
     /// The relays that the host is at, in the order of its links, once there is one that `fits`.

@@ -1,15 +1,22 @@
 //! Which relay serves a route, where several relays are one cluster. What is decided stands apart from how it is heard of:
-//! `ranking` and `decision` hold no socket. Payload never comes here.
+//! `ranking`, `decision`, `lease` and `book` are given times and news, and hold no socket. Payload never comes here.
 //!
 //! | directory | hears of other relays | a host is at |
 //! |---|---|---|
 //! | [`Alone`] | there are none | this one |
 //! | [`Fixed`] | from its configuration | the first by rank, or the first two |
+//! | `Nats`, with the feature `cluster` | from NATS | where it was, or the first by rank that lives |
 
 mod alone;
+#[cfg(feature = "cluster")]
+mod book;
 mod decision;
 mod fixed;
+#[cfg(feature = "cluster")]
+mod lease;
 mod name;
+#[cfg(feature = "cluster")]
+mod nats;
 mod ranking;
 
 use core::fmt;
@@ -21,6 +28,8 @@ use homing_driver::relay::Seek;
 pub use alone::Alone;
 pub use fixed::{Fixed, FixedError};
 pub use name::{BadNode, NodeInfo};
+#[cfg(feature = "cluster")]
+pub use nats::{Nats, NatsConfig, NatsError};
 
 /// A route as directories know it: [`blinded_route`](homing_core::hop::blinded_route).
 pub type Blinded = [u8; 16];
