@@ -263,6 +263,9 @@ OPERATIONS: dict[str, Callable[[Given], Answer]] = {
         "mac": mac(shared_with(given), PROTO + b" attach" + given.bytes("channel_id"), 16).hex()
     },
     "relay.dial": dial,
+    "relay.directory": lambda given: {
+        "blinded": hash32(PROTO + b" directory" + given.bytes("route_id"))[:16].hex()
+    },
     "relay.rendezvous": lambda given: {
         "rv_hash": hash32(PROTO + b" rendezvous" + given.bytes("rendezvous"))[:16].hex()
     },

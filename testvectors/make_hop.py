@@ -220,7 +220,7 @@ def hop() -> Vector:
         "relay_ephemeral": "00" * 32,
         "error": "non-contributory dh",
     }
-    rendezvous, keys = some("rendezvous", 16), (b"", b"sesame", some("operator", 64))
+    rendezvous, route, keys = some("rendezvous", 16), some("route id", 16), (b"", b"sesame", some("operator", 64))
     return {
         "origin": ORIGIN,
         "vectors": frames_good,
@@ -233,5 +233,6 @@ def hop() -> Vector:
         "rendezvous": [
             {"rendezvous": rendezvous.hex(), "rv_hash": hash32(PROTO + b" rendezvous" + rendezvous)[:16].hex()}
         ],
+        "directory": [{"route_id": route.hex(), "blinded": hash32(PROTO + b" directory" + route)[:16].hex()}],
         "operator": [{"operator_key": k.hex(), "operator_hash": hash32(PROTO + b" operator" + k).hex()} for k in keys],
     }

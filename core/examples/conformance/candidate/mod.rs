@@ -90,6 +90,7 @@ fn outputs(input: &Input<'_>) -> Answer {
         "relay.dial" => relay::dial(input),
         "relay.check_dial" => relay::check_dial(input),
         "relay.rendezvous" => relay::rendezvous(input),
+        "relay.directory" => relay::directory(input),
         "relay.operator" => relay::operator(input),
         _ => Err(Refusal::Unsupported),
     }

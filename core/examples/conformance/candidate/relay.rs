@@ -1,7 +1,7 @@
 //! What hosts and devices prove to a relay, and how it checks that.
 
 use homing_core::crypto::{Identity, PublicKey, Shared, same};
-use homing_core::hop::{Capability, attach_mac, operator_hash, register_mac, route_id, rv_hash};
+use homing_core::hop::{Capability, attach_mac, blinded_route, operator_hash, register_mac, route_id, rv_hash};
 use serde_json::json;
 
 use super::input::Input;
@@ -70,6 +70,10 @@ pub(super) fn check_dial(input: &Input<'_>) -> Answer {
 
 pub(super) fn rendezvous(input: &Input<'_>) -> Answer {
     Ok(object(json!({ "rv_hash": hex::encode(&rv_hash(&input.array("rendezvous")?)) })))
+}
+
+pub(super) fn directory(input: &Input<'_>) -> Answer {
+    Ok(object(json!({ "blinded": hex::encode(&blinded_route(&input.array("route_id")?)) })))
 }
 
 pub(super) fn operator(input: &Input<'_>) -> Answer {

@@ -40,6 +40,9 @@ pub(super) fn cases(file: &File) -> Made {
     for vector in file.list("rendezvous")? {
         cases.push(vector.case("relay.rendezvous", &["rendezvous"], &["rv_hash"])?);
     }
+    for vector in file.list("directory")? {
+        cases.push(vector.case("relay.directory", &["route_id"], &["blinded"])?);
+    }
     for vector in file.list("operator")? {
         cases.push(vector.case("relay.operator", &["operator_key"], &["operator_hash"])?);
     }
