@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod ends;
 pub mod handshakes;
+pub mod program;
 pub mod raw;
 pub mod records;
 pub mod relay;

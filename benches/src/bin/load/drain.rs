@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
+use homing_benches::program::homing;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -18,7 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::crowd::{Crowd, Manner};
 use crate::peer::SMALL;
-use crate::relay::{Plan, Relay, homing};
+use crate::relay::{Plan, Relay};
 use crate::sheet::{Aim, Sheet};
 
 /// Connections that ask all the time, half of them anew for each request.

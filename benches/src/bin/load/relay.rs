@@ -1,6 +1,5 @@
 //! The relay under load: the program as it is installed, in a process of its own, weighed through `/proc`.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -8,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use homing_benches::program::{self, homing};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -121,12 +121,6 @@ fn spawn(program: &[String], dir: &Path) -> Child {
     command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program[0]))
 }
 
-/// The program: `HOMING`, or what lies beside this one.
-pub(crate) fn homing() -> PathBuf {
-    let beside = || std::env::current_exe().unwrap().with_file_name("homing");
-    std::env::var_os("HOMING").map_or_else(beside, PathBuf::from)
-}
-
 /// An authority's certificate that is the server's as well, and its key: ECDSA on P-256.
 fn certificate(dir: &Path) -> (PathBuf, PathBuf) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -143,19 +137,11 @@ pub(crate) fn resident(id: u32) -> f64 {
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) * 1024.0
 }
 
+/// CPU seconds of a process so far; 0 where it is gone.
+pub(crate) fn cpu(id: u32) -> f64 {
+    program::cpu(id).unwrap_or(0.0)
+}
+
 pub(crate) fn descriptors(id: u32) -> usize {
     fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
-}
-
-/// CPU seconds of a process so far, user and kernel.
-pub(crate) fn cpu(id: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let Some((_, fields)) = stat.rsplit_once(')') else { return 0.0 };
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
-}
-
-/// An address that was free a moment ago.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -11,7 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional_with_s
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::relay::{cpu, free_address};
+use homing_benches::program::free_address;
+
+use crate::relay::cpu;
 
 /// As much as a relay reads at once.
 const BUFFER: usize = 64 * 1024;

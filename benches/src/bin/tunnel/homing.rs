@@ -1,12 +1,14 @@
 //! Our tunnel: relay, host and devices as users run them, each with a data directory of its own.
 
 use core::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
+
+use homing_benches::program::{free_address, homing_as};
 
 use crate::Tunnel;
 use crate::load::answers;
-use crate::process::{Process, free_address, until};
+use crate::process::{Process, until};
 use crate::service::Service;
 
 pub(crate) fn start(service: &Service) -> Tunnel {
@@ -15,20 +17,20 @@ pub(crate) fn start(service: &Service) -> Tunnel {
     let relay_address = free_address();
     let listen = relay_address.to_string();
     let relay =
-        Process::start("relay", dir, homing(dir, "relay").args(["relay", "start", "--open", "--listen", &listen]));
+        Process::start("relay", dir, homing_as(dir, "relay").args(["relay", "start", "--open", "--listen", &listen]));
     until("our relay", || std::net::TcpStream::connect(relay_address).ok());
 
     let host = Process::start(
         "host",
         dir,
-        homing(dir, "host")
+        homing_as(dir, "host")
             .args(["host", "start", "--name", "bench", "--relay", &format!("ws://{relay_address}")])
             .args(["--expose", &format!("bulk=tcp://{}", service.bulk)])
             .args(["--expose", &format!("raw=tcp://{}", service.http)])
             .args(["--expose", &format!("web=http://{}", service.http)]),
     );
     let link = until("our host", || ticket(dir));
-    Process::start("pair", dir, homing(dir, "device").args(["pair", &link.1])).finish();
+    Process::start("pair", dir, homing_as(dir, "device").args(["pair", &link.1])).finish();
     link.0.finish();
 
     let mut processes = vec![relay, host];
@@ -41,7 +43,7 @@ pub(crate) fn start(service: &Service) -> Tunnel {
 
 /// Asks the host for a link; none while it is not up.
 fn ticket(dir: &Path) -> Option<(Process, String)> {
-    let mut command = homing(dir, "host");
+    let mut command = homing_as(dir, "host");
     let mut process =
         Process::start("ticket", dir, command.args(["host", "pair", "--auto", "--json"]).stdout(Stdio::piped()));
     let mut lines = process.lines();
@@ -52,7 +54,7 @@ fn ticket(dir: &Path) -> Option<(Process, String)> {
 }
 
 fn forward(dir: &Path, role: &'static str, name: &str, processes: &mut Vec<Process>) -> SocketAddr {
-    let mut command = homing(dir, "device");
+    let mut command = homing_as(dir, "device");
     command.args(["forward", &format!("bench/{name}"), "127.0.0.1:0", "--json"]).stdout(Stdio::piped());
     let mut process = Process::start(role, dir, &mut command);
     let mut lines = process.lines();
@@ -60,13 +62,4 @@ fn forward(dir: &Path, role: &'static str, name: &str, processes: &mut Vec<Proce
     process.keep(lines);
     processes.push(process);
     line["address"].as_str().expect("an address").parse().unwrap()
-}
-
-/// The binary, with the data directory of a role.
-fn homing(dir: &Path, role: &str) -> Command {
-    let beside = || std::env::current_exe().unwrap().with_file_name("homing");
-    let program = std::env::var_os("HOMING").map_or_else(beside, PathBuf::from);
-    let mut command = Command::new(program);
-    command.arg("--data").arg(dir.join(role)).stdout(Stdio::null());
-    command
 }

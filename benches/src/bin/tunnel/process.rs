@@ -1,14 +1,13 @@
 //! A process of a tunnel: started, weighed through `/proc`, ended with its owner.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
+use homing_benches::program;
 use serde_json::Value;
 
 /// How long a step of setting a tunnel up may take.
@@ -60,11 +59,7 @@ impl Process {
 
     /// CPU seconds so far, of all threads, in user and kernel.
     pub(crate) fn cpu(&self) -> f64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The name, in parentheses, may hold spaces; utime and stime are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(')').unwrap();
-        let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+        program::cpu(self.child.id()).expect("it runs")
     }
 
     /// The most memory that was ever resident.
@@ -91,11 +86,6 @@ impl Lines {
         self.0.read_line(&mut line).unwrap();
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
     }
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Tries until it works or patience ends.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use homing_benches::program::free_address;
+
 use crate::Tunnel;
 use crate::load::answers;
-use crate::process::{Process, free_address, until};
+use crate::process::{Process, until};
 use crate::service::Service;
 
 pub(crate) fn start(service: &Service) -> Tunnel {

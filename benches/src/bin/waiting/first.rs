@@ -10,10 +10,10 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Instant;
 
+use homing_benches::program::homing_as;
 use serde_json::Value;
 
 use crate::figure::median;
-use crate::homing;
 use crate::process::{Process, until};
 
 /// A service that says back what it hears.
@@ -41,7 +41,7 @@ pub(crate) fn bytes(samples: u64) -> [f64; 3] {
             values.push(connect(dir.path(), name));
         }
     }
-    let mut forward = homing(dir.path(), "device");
+    let mut forward = homing_as(dir.path(), "device");
     let mut forward = Process::start(
         "forward",
         dir.path(),
@@ -66,7 +66,7 @@ pub(crate) fn bytes(samples: u64) -> [f64; 3] {
 }
 
 fn host(dir: &Path, name: &'static str, relay: SocketAddr, service: SocketAddr) -> Process {
-    let mut command = homing(dir, name);
+    let mut command = homing_as(dir, name);
     command.args(["host", "start", "--name", name, "--relay", &format!("ws://{relay}")]);
     command.args(["--expose", &format!("echo=tcp://{service}")]);
     if name == "woken" {
@@ -74,7 +74,7 @@ fn host(dir: &Path, name: &'static str, relay: SocketAddr, service: SocketAddr) 
     }
     let host = Process::start(name, dir, &mut command);
     let (ticket, link) = until("a host", || {
-        let mut command = homing(dir, name);
+        let mut command = homing_as(dir, name);
         let mut process =
             Process::start("ticket", dir, command.args(["host", "pair", "--auto", "--json"]).stdout(Stdio::piped()));
         let mut lines = process.lines();
@@ -82,21 +82,21 @@ fn host(dir: &Path, name: &'static str, relay: SocketAddr, service: SocketAddr) 
         process.keep(lines);
         Some((process, link))
     });
-    Process::start("pair", dir, homing(dir, "device").args(["pair", &link])).finish();
+    Process::start("pair", dir, homing_as(dir, "device").args(["pair", &link])).finish();
     ticket.finish();
     host
 }
 
 /// Links that the relay has: of each host one, where nobody else is there.
 fn links(dir: &Path) -> u64 {
-    let said = homing(dir, "relay").args(["relay", "status", "--json"]).stdout(Stdio::piped()).output().unwrap();
+    let said = homing_as(dir, "relay").args(["relay", "status", "--json"]).stdout(Stdio::piped()).output().unwrap();
     let status: Value = serde_json::from_slice(&said.stdout).unwrap();
     status["links"].as_u64().unwrap()
 }
 
 /// Milliseconds from the start of a `connect` to the first byte that comes back.
 fn connect(dir: &Path, host: &str) -> f64 {
-    let mut command = homing(dir, "device");
+    let mut command = homing_as(dir, "device");
     command.args(["connect", &format!("{host}/echo")]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let since = Instant::now();
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();

@@ -18,12 +18,13 @@ mod process;
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+
+use homing_benches::program::{free_address, homing_as};
 
 use figure::{argument, load_average, median};
 use link::{Attached, Idle as _, Waiting};
-use process::{Process, free_address, until};
+use process::{Process, until};
 
 fn main() {
     let (hosts, rounds) = (argument("--hosts", 1000), argument("--rounds", 5));
@@ -53,20 +54,11 @@ fn row(figure: &str, attached: f64, waiting: f64) {
     println!("| {figure} | {attached:.2} | {waiting:.2} | {:.2} |", waiting / attached);
 }
 
-/// The binary, with the data directory of a role.
-fn homing(dir: &Path, role: &str) -> Command {
-    let beside = || std::env::current_exe().unwrap().with_file_name("homing");
-    let program = std::env::var_os("HOMING").map_or_else(beside, PathBuf::from);
-    let mut command = Command::new(program);
-    command.arg("--data").arg(dir.join(role)).stdout(Stdio::null());
-    command
-}
-
 /// A relay for this machine, and where it listens.
 fn relay(dir: &Path) -> (Process, SocketAddr) {
     let address = free_address();
     let listen = address.to_string();
-    let mut command = homing(dir, "relay");
+    let mut command = homing_as(dir, "relay");
     let relay = Process::start("relay", dir, command.args(["relay", "start", "--open", "--listen", &listen]));
     until("the relay", || std::net::TcpStream::connect(address).ok());
     (relay, address)
