@@ -90,12 +90,13 @@ pub(crate) async fn doctor(args: DoctorArgs, data: &Path, out: Output) -> Result
     for finding in local::check(data) {
         found(finding, &mut findings)?;
     }
-    let (relays, unread) = relays(data, args.host.as_deref());
+    let config = Config::load(data);
+    let (relays, unread) = relays(&config, data, args.host.as_deref());
     for finding in unread {
         found(finding, &mut findings)?;
     }
     if args.host.is_none() {
-        for check in services::checks(data) {
+        for check in services::checks(&config) {
             found(check.await, &mut findings)?;
         }
     }
@@ -125,10 +126,14 @@ pub(crate) async fn doctor(args: DoctorArgs, data: &Path, out: Output) -> Result
 }
 
 /// The relays that this machine uses, by URL, with who uses them; those of one host where one is named.
-fn relays(data: &Path, host: Option<&str>) -> (Vec<(RelayUrl, Vec<String>)>, Vec<Finding>) {
+fn relays(
+    config: &Result<Config, Failure>,
+    data: &Path,
+    host: Option<&str>,
+) -> (Vec<(RelayUrl, Vec<String>)>, Vec<Finding>) {
     let mut relays: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut findings = Vec::new();
-    match Config::load(data) {
+    match config {
         Ok(config) if host.is_none() => {
             for relay in config.list(&settings::HOST_RELAY, Vec::new()) {
                 relays.entry(relay).or_default().push("this host".to_owned());
@@ -138,7 +143,7 @@ fn relays(data: &Path, host: Option<&str>) -> (Vec<(RelayUrl, Vec<String>)>, Vec
         Ok(_) => {}
         Err(Failure::Said { exit, text }) => {
             findings.push(Finding::fail(
-                exit,
+                *exit,
                 "settings",
                 text,
                 "mend it; `homing config show` prints what there may be",

@@ -1,6 +1,5 @@
 //! The services that this machine exposes: whether there is somebody behind them.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,9 +10,9 @@ use crate::config::Config;
 use crate::failure::{Exit, Failure, in_full};
 
 /// One check for each service, all of them under way at once.
-pub(super) fn checks(data: &Path) -> Vec<impl Future<Output = Finding>> {
+pub(super) fn checks(config: &Result<Config, Failure>) -> Vec<impl Future<Output = Finding>> {
     // A file that cannot be read is told of beside the relays.
-    let services = match Config::load(data).map(|config| config.check_services()) {
+    let services = match config.as_ref().map(Config::check_services) {
         Ok(Ok(services)) => services.iter().map(|service| Ok(service.clone())).collect(),
         Ok(Err(failure)) => vec![Err(failure)],
         Err(_) => Vec::new(),
