@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use getrandom::SysRng;
 use homing_core::Instant;
 use homing_core::hop::{Code, DATA_HEADER_LEN, Frame, MAX_CONTROL};
-use homing_core::relay::{self, ChannelSlot, Counters, Handled, LinkId, LinkSlot, RouteSlot, Switch};
+use homing_core::relay::{self, AttachError, ChannelSlot, Counters, Handled, LinkId, LinkSlot, RouteSlot, Switch};
 use homing_core::wire::Writer;
 use homing_driver::relay::events::LINK_ID_LEN;
 use rand_core::UnwrapErr;
@@ -88,6 +88,23 @@ struct State {
 }
 
 type Links = Switch<Vec<LinkSlot>, Vec<ChannelSlot>, Vec<RouteSlot>>;
+
+impl State {
+    /// A new link behind this outlet; `None` where there is no room, or the relay is about to stop.
+    fn enter(
+        &mut self,
+        outlet: &Arc<Outlet>,
+        attach: impl FnOnce(&mut Links, &mut First<'_>) -> Result<LinkId, AttachError>,
+    ) -> Option<LinkId> {
+        if self.draining {
+            return None;
+        }
+        // The first message is due at once, before anybody knows the id: it goes by itself.
+        let id = attach(&mut self.switch, &mut First(outlet)).ok()?;
+        self.outlets.insert(id, outlet.clone());
+        Some(id)
+    }
+}
 
 /// The close code of a link that ends because the relay stops.
 pub(crate) const DRAINING: u16 = close_code(Code::Draining);
@@ -182,15 +199,7 @@ impl Hub {
     pub(crate) fn attach(&self, name: &str) -> Option<(LinkId, Arc<Outlet>)> {
         let outlet = Arc::new(Outlet::new(Form::WebSocket));
         let id = self.with(|state, now| {
-            if state.draining {
-                return None;
-            }
-            let State { switch, outlets, .. } = state;
-            // The first message is due at once, before anybody knows the id: it goes by itself.
-            let mut first = First(&outlet);
-            let id = switch.attach(now, name, &mut UnwrapErr(SysRng), &mut first).ok()?;
-            outlets.insert(id, outlet.clone());
-            Some(id)
+            state.enter(&outlet, |switch, first| switch.attach(now, name, &mut UnwrapErr(SysRng), first))
         })?;
         Some((id, outlet))
     }

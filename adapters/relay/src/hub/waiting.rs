@@ -9,8 +9,8 @@ use homing_core::relay::LinkId;
 use homing_driver::relay::events::emit_link;
 use rand_core::{Rng as _, UnwrapErr};
 
-use super::outlets::{First, Outlet, Outlets};
-use super::{Hub, LinkName, State};
+use super::outlets::{Outlet, Outlets};
+use super::{Hub, LinkName};
 use crate::outbox::Form;
 use crate::runtime::Runtime;
 
@@ -25,14 +25,9 @@ impl Hub {
         // Before all else, and nobody waits for it yet.
         let _ = outlet.lock().push_event(&event);
         let id = self.with(|state, now| {
-            if state.draining {
-                return None;
-            }
-            let State { switch, outlets, .. } = state;
-            let mut first = First(&outlet);
-            let id = switch.attach_waiting(now, name, &mut UnwrapErr(SysRng), &mut first).ok()?;
-            outlets.insert(id, outlet.clone());
-            outlets.waiting.insert(link_name, id);
+            let id = state
+                .enter(&outlet, |switch, first| switch.attach_waiting(now, name, &mut UnwrapErr(SysRng), first))?;
+            state.outlets.waiting.insert(link_name, id);
             Some(id)
         })?;
         Some((id, outlet, link_name))
