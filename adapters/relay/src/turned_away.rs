@@ -119,6 +119,7 @@ mod tests {
         let counts: Vec<_> = tally.turned_away().into_iter().map(|(_, count)| count).collect();
         assert_eq!(counts, (0..Why::ALL.len() as u64).collect::<Vec<_>>());
         let mut names: Vec<_> = Why::ALL.iter().map(|why| why.name()).collect();
+        names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Why::ALL.len());
     }
