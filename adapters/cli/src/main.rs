@@ -81,6 +81,7 @@ fn run(cli: Cli, out: Output) -> Result<(), Failure> {
                 HostCommand::Start(args) => block_on(None, host::start(args, &data, out)),
                 HostCommand::Pair(args) => brief(host::pair(args, &data, out)),
                 HostCommand::Devices(command) => brief(host::devices(command, &data, out)),
+                HostCommand::Guests(command) => brief(host::guests(command, &data, out)),
                 HostCommand::Audit(args) => brief(host::audit(args, &data, out)),
                 HostCommand::Token(args) => brief(host::token(args, &data, out)),
                 HostCommand::Jwks => host::jwks(&data, out),

@@ -22,6 +22,8 @@ pub(crate) async fn answer(host: HostHandle, request: Request) {
             settle(&mut replies, host.rename(&id, &name).await).await
         }
         Some("revoke") => settle(&mut replies, host.revoke(&text(&value, "id")).await).await,
+        Some("guests") => replies.send(&json!({ "guests": host.guests() })).await,
+        Some("end_guest") => settle(&mut replies, host.end_guest(&text(&value, "id")).await).await,
         Some("grant") => match grant(&value) {
             Ok(grant) => settle(&mut replies, host.set_grant(&text(&value, "id"), grant).await).await,
             Err(error) => replies.refuse("grant", &error.to_string()).await,

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use crate::dialog::{Candidate, take_in};
-use crate::grant::guest::Guest;
+use crate::grant::guest::{Guest, Unfit};
 use crate::grant::lease::{Lease, Leased};
 use crate::keys::Route;
 use crate::news;
@@ -131,7 +131,11 @@ impl Gate for LinkGate {
             return Err(code::DENIED);
         }
         drop(inner);
-        let guest = Guest::read(device, caveats, unix_now()).map_err(|unfit| {
+        let guest = Guest::read(device, caveats, unix_now()).and_then(|guest| {
+            let ended = self.shared.lock().device(device).is_some_and(|device| device.has_ended(&guest));
+            if ended { Err(Unfit::Ended) } else { Ok(guest) }
+        });
+        let guest = guest.map_err(|unfit| {
             refuse(&unfit.to_string());
             unfit.code()
         })?;
@@ -174,6 +178,13 @@ impl Gate for LinkGate {
         // Revoked between the handshake and now: the record is gone.
         let rotations = inner.state.rotations;
         let device = inner.device(&id).ok_or(code::REVOKED)?;
+        // So may a guest have been ended.
+        if guest.as_ref().is_some_and(|guest| device.has_ended(guest)) {
+            return Err(code::EXPIRED);
+        }
+        if let Some(guest) = &guest {
+            device.met(guest);
+        }
         let confirm = guest.is_none() && {
             device.last_seen = Some(unix_now());
             !core::mem::replace(&mut device.confirmed, true)
@@ -267,7 +278,7 @@ fn welcome_guest(device: &Device, suite: Suite) -> Option<(Known, Visitor)> {
 fn who(device: &str, guest: Option<&Guest>) -> Value {
     match guest {
         None => json!({ "device": device }),
-        Some(guest) => json!({ "device": device, "guest": guest.name }),
+        Some(guest) => json!({ "device": device, "guest": guest.name, "guest_id": guest.id(device) }),
     }
 }
 

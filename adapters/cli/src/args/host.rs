@@ -18,6 +18,9 @@ pub(crate) enum HostCommand {
     /// The devices that were let in
     #[command(subcommand)]
     Devices(DevicesCommand),
+    /// Guests of devices: who has come, and ending one
+    #[command(subcommand)]
+    Guests(GuestsCommand),
     /// What happened: pairings, connections, refusals, changes
     Audit(HostAuditArgs),
     /// Make a token for the settings page and its API; it is shown once
@@ -181,6 +184,19 @@ pub(crate) struct HostRotateArgs {
 pub(crate) enum AuditCommand {
     /// Find any line that was changed, removed or moved
     Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GuestsCommand {
+    /// Those that have come or were ended, and whose links are not over
+    List,
+    /// End one before its time, and those that it has made, at once; it may be told before it comes
+    ///
+    /// Whoever let it in can make another link: `homing host devices grant … --no-guests` ends all guests of a device.
+    End {
+        /// Its id (from `homing guest` or the list), the beginning of it, or its name
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

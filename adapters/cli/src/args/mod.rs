@@ -13,8 +13,8 @@ use clap_complete::Shell;
 pub(crate) use cluster::ClusterArgs;
 pub(crate) use device::{ForwardArgs, GuestArgs, HostsCommand, PairArgs, ProxyArgs, ServiceArgs};
 pub(crate) use host::{
-    AuditCommand, DeviceGrantArgs, DevicesCommand, GrantArgs, HostAuditArgs, HostCommand, HostPairArgs, HostRotateArgs,
-    HostStartArgs, HostTokenArgs,
+    AuditCommand, DeviceGrantArgs, DevicesCommand, GrantArgs, GuestsCommand, HostAuditArgs, HostCommand, HostPairArgs,
+    HostRotateArgs, HostStartArgs, HostTokenArgs,
 };
 pub(crate) use relay::{RelayCommand, RelayKeysCommand, RelayStartArgs};
 

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use homing_core::pairing::{GUEST_MAX, parse_guest_link};
 use homing_core::wire::Caveats;
 use homing_device::Profiles;
-use homing_host::grant::{Caveat, MAX_EXPIRY};
+use homing_host::grant::{Caveat, MAX_EXPIRY, guest_id};
 use homing_local::clock::{rfc3339, unix_now};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::args::GuestArgs;
 use crate::failure::{Exit, Failure};
@@ -24,10 +26,12 @@ pub(crate) fn guest(args: GuestArgs, data: &Path, out: Output) -> Result<(), Fai
     // The flag must be there, and a link without an end would be refused.
     let expires_at = *caveat.grant.expires_at.get_or_insert(unix_now().min(MAX_EXPIRY));
     let made = profile.pass_on(caveat.emit().as_bytes(), expires_at)?;
+    let id = id_of(&made.link);
     // A guest cannot give more time than it has.
     caveat.grant.expires_at = Some(made.expires_at);
     let event = json!({
         "event": "guest",
+        "id": id,
         "link": made.link.as_str(),
         "web_link": made.web_link.as_str(),
         "expires_at": made.expires_at,
@@ -39,8 +43,17 @@ pub(crate) fn guest(args: GuestArgs, data: &Path, out: Output) -> Result<(), Fai
     let host = clean_line(&profile.summary().name);
     out.text(format_args!("{} {host}: {}", out.dim("the guest may reach, of what this machine may on"), caveat.grant))?;
     out.text(format_args!("{} '{}'", out.dim("homing pair"), made.link.as_str()))?;
+    let end = out.dim("to end it early, on the host's machine:");
+    out.text(format_args!("{end} homing host guests end {id}"))?;
     let caption = format!("Scan, or run the line above there. Good until {}.", rfc3339(made.expires_at));
     picture(&made.link, args.qr.qr, &caption, out).map(drop)
+}
+
+/// What the host's owner knows the guest by.
+fn id_of(link: &str) -> String {
+    let mut room = Zeroizing::new([0; GUEST_MAX]);
+    // It was made a moment ago.
+    parse_guest_link(link, &mut room).map(|pass| guest_id(&pass.device_id, pass.caveats)).unwrap_or_default()
 }
 
 /// What the host would refuse is not made.

@@ -3,6 +3,7 @@
 mod audit;
 mod devices;
 mod grant;
+mod guests;
 mod pair;
 mod reload;
 mod rotate;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 pub(crate) use audit::audit;
 pub(crate) use devices::devices;
 pub(crate) use grant::grant_of;
+pub(crate) use guests::guests;
 pub(crate) use pair::{pair, picture};
 pub(crate) use rotate::rotate;
 pub(crate) use start::{machine_name, start};

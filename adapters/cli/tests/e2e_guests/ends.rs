@@ -55,6 +55,84 @@ async fn revoking_the_device_ends_its_guests_and_theirs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_guest_is_ended_with_those_that_it_made_and_no_other() {
+    let mut site = Site::start().await;
+    let mut world = World::start(&[("web", site.url())]).await;
+    let host = world.host_data();
+    let device = world.pair().await;
+    let made = pass_on(&device, &["--name", "anna", "--for", "1h"]).await;
+    let (anna, paired) = accept(&world, "anna", &made).await;
+    assert_eq!(paired.code, 0, "{paired}");
+    let bert = guest(&world, "bert", &anna, &["--for", "1h"]).await;
+    let carl = guest(&world, "carl", &device, &["--for", "1h"]).await;
+    let webs = [anna.forward("web").await, bert.forward("web").await, carl.forward("web").await];
+    let own = device.forward("web").await;
+    let mut feeds = Vec::new();
+    for web in &webs[..2] {
+        feeds.push(feed(web).await);
+    }
+    let listed = guests(&host).await;
+    assert_eq!(listed.len(), 3, "{listed:?}");
+    let shown = listed.iter().find(|guest| guest["name"] == "anna").unwrap();
+    assert_eq!(
+        (&shown["id"], &shown["ended"], &shown["device"]),
+        (&made["id"], &false.into(), &device.id.clone().into())
+    );
+    assert!(shown["connected"].as_u64() >= Some(1), "{shown}");
+
+    let ended = run(&host, &["host", "guests", "end", "anna"]).await;
+    assert_eq!(ended.code, 0, "{ended}");
+    for mut feed in feeds {
+        assert!(feed.rest().await.1.is_err(), "an answer that was cut looks complete");
+        assert_eq!(site.next().await, "events dropped");
+    }
+    for web in &webs[..2] {
+        assert_eq!(web.process.ended().await, 5);
+    }
+    for guest in [&anna, &bert] {
+        let (code, said) = connect(guest, "web").await;
+        assert!(code == 5 && said.contains("over"), "{code} {said}");
+    }
+    for web in [&webs[2], &own] {
+        assert_eq!(status(web, "/show", &[]).await.0, 200, "who else there is is not concerned");
+    }
+    // Whoever has the link a second time is the same guest.
+    let (_, again) = accept(&world, "again", &made).await;
+    assert_eq!(again.code, 5, "{again}");
+    let entries = trail(&host, "guest ended").await;
+    assert_eq!((entries.len(), &entries[0]["guest"], &entries[0]["guest_id"]), (1, &"anna".into(), &made["id"]));
+    let refused = trail(&host, "refused").await;
+    assert!(refused.iter().any(|entry| entry["error"] == "it was ended before its time"), "{refused:?}");
+
+    // A link that nobody has used yet; and one that has been, while the host does not run.
+    let spare = pass_on(&device, &["--for", "1h"]).await;
+    assert_eq!(run(&host, &["host", "guests", "end", spare["id"].as_str().unwrap()]).await.code, 0);
+    let (_, late) = accept(&world, "late", &spare).await;
+    assert_eq!(late.code, 5, "{late}");
+    world.host.signal("TERM");
+    world.host.ended().await;
+    assert_eq!(run(&host, &["host", "guests", "end", "carl"]).await.code, 0);
+    assert_eq!(run(&host, &["host", "guests", "end", "nobody"]).await.code, 1);
+    world.restart_host();
+    world.host.logged("reachable through relay").await;
+    assert_eq!(webs[2].process.ended().await, 5);
+    for guest in [&anna, &carl] {
+        assert_eq!(connect(guest, "web").await.0, 5, "it is remembered");
+    }
+    assert_eq!(status(&own, "/show", &[]).await.0, 200);
+    assert!(guests(&host).await.iter().all(|guest| guest["ended"] == true));
+    let fresh = guest(&world, "fresh", &device, &["--for", "1h"]).await;
+    assert_eq!(status(&fresh.forward("web").await, "/show", &[]).await.0, 200, "the device may let others in");
+}
+
+/// What `homing host guests list` says.
+async fn guests(host: &std::path::Path) -> Vec<Value> {
+    let listed = run(host, &["host", "guests", "list", "--json"]).await;
+    assert_eq!(listed.code, 0, "{listed}");
+    serde_json::from_str(listed.stdout.trim()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_ends_when_its_time_is_over() {
     let mut site = Site::start().await;
     let world = World::start(&[("web", site.url())]).await;

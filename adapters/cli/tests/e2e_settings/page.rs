@@ -53,6 +53,7 @@ async fn a_device_is_let_in_by_the_code_shown_and_cut_when_revoked() {
     page.until("document.getElementById('pair-end').textContent === '<b>phone</b> was let in.'").await;
     page.until("document.querySelectorAll('#devices li').length === 1").await;
 
+    let forward_data = data.clone();
     let forward = support::Device { name: "phone".into(), data, id: String::new(), paired: Value::Null };
     let forward = forward.forward("web").await;
     let mut http = support::client::Http::to(forward.address).await;
@@ -88,6 +89,16 @@ async fn a_device_is_let_in_by_the_code_shown_and_cut_when_revoked() {
     assert!(page.eval("document.getElementById('grant').hidden").await == true);
 
     page.eval("window.confirm = () => true").await;
+    let guest = guest_of(&world, &forward_data).await;
+    let visit = guest.forward("web").await;
+    page.until("document.querySelector('.guests small')?.textContent.includes('connected now') === true").await;
+    assert_eq!(page.eval("document.querySelector('.guests strong').textContent").await, "<i>anna</i>");
+    page.eval("document.querySelector('.guests button').id = 'end-it'").await;
+    page.click("end-it").await;
+    assert_eq!(visit.process.ended().await, 5, "what it was given is over");
+    page.until("document.querySelector('.guests small').textContent.startsWith('guest, ended')").await;
+    assert_eq!(page.eval("document.querySelector('.guests button')").await, Value::Null);
+
     page.eval("document.querySelector('#devices button.danger').id = 'revoke-it'").await;
     page.click("revoke-it").await;
     page.until("document.querySelectorAll('#devices li').length === 0").await;
@@ -106,6 +117,18 @@ async fn a_device_is_let_in_by_the_code_shown_and_cut_when_revoked() {
     page.until("document.getElementById('devices').textContent.includes('new keys yet')").await;
     page.click("sign-out").await;
     page.until("!document.getElementById('login').hidden && sessionStorage.length === 0").await;
+}
+
+/// Somebody whom the device in this directory has let in.
+async fn guest_of(world: &World, device: &Path) -> support::Device {
+    let flags = ["guest", support::HOST, "--name", "<i>anna</i>", "--for", "1h", "--json"];
+    let made = support::run(device, &flags).await;
+    assert_eq!(made.code, 0, "{made}");
+    let made: Value = serde_json::from_str(made.stdout.trim()).unwrap();
+    let data = world.dir.path().join("anna");
+    let paired = support::run(&data, &["pair", made["link"].as_str().unwrap()]).await;
+    assert_eq!(paired.code, 0, "{paired}");
+    support::Device { name: "anna".into(), data, id: String::new(), paired: Value::Null }
 }
 
 async fn shows_former_keys(page: &mut Page) -> bool {

@@ -33,13 +33,15 @@ pub(crate) enum Unfit {
     PassedOn,
     #[error("its time is over")]
     Expired,
+    #[error("it was ended before its time")]
+    Ended,
 }
 
 impl Unfit {
     /// The code that its session ends with.
     pub(crate) const fn code(&self) -> u16 {
         match self {
-            Self::Expired => code::EXPIRED,
+            Self::Expired | Self::Ended => code::EXPIRED,
             Self::Caveat(_) | Self::Endless | Self::PassedOn => code::DENIED,
         }
     }
@@ -49,7 +51,7 @@ impl Guest {
     /// Reads what a guest of this device has proved; `now` in Unix seconds.
     pub(crate) fn read(device: &str, caveats: Caveats<'_>, now: u64) -> Result<Self, Unfit> {
         let (mut names, mut limits, mut end) = (Vec::new(), Vec::new(), None);
-        let mut key = hash(&[b"homing guest ", device.as_bytes()]);
+        let mut key = first_key(device);
         let mut passed_on = false;
         for text in caveats.iter() {
             let Caveat { name, grant } = Caveat::parse(text).map_err(Unfit::Caveat)?;
@@ -57,7 +59,7 @@ impl Guest {
                 return Err(Unfit::PassedOn);
             }
             passed_on = grant.no_guests;
-            key = hash(&[&key, text]);
+            key = next_key(&key, text);
             names.extend(name);
             end = end.into_iter().chain(grant.expires_at).min();
             limits.push((key, grant));
@@ -70,10 +72,14 @@ impl Guest {
         Ok(Self { name, expires_at, limits })
     }
 
-    /// What services know it by: its device's id would give them the device.
+    /// What services and the owner know it by: its device's id would give services the device.
     pub(crate) fn id(&self, device: &str) -> String {
-        let key = self.limits.last().map(|(key, _)| hex::emit(key.get(..8).unwrap_or_default()));
-        format!("{device}-{}", key.unwrap_or_default())
+        format!("{device}-{}", self.limits.last().map(|(key, _)| short(key)).unwrap_or_default())
+    }
+
+    /// What those that it has its link from are told apart by among the guests of one device, itself last.
+    pub(crate) fn chain(&self) -> Vec<String> {
+        self.limits.iter().map(|(key, _)| short(key)).collect()
     }
 
     /// Those of its caveats that something has to be counted for.
@@ -85,6 +91,26 @@ impl Guest {
     pub(crate) fn grants(&self) -> impl Iterator<Item = &Grant> {
         self.limits.iter().map(|(_, grant)| grant)
     }
+}
+
+/// What the owner of a host knows a guest by: the device that its link is of, and all that limits it.
+#[must_use]
+pub fn guest_id(device: &[u8; 8], caveats: Caveats<'_>) -> String {
+    let device = hex::emit(device);
+    let key = caveats.iter().fold(first_key(&device), |key, text| next_key(&key, text));
+    format!("{device}-{}", short(&key))
+}
+
+fn first_key(device: &str) -> GuestKey {
+    hash(&[b"homing guest ", device.as_bytes()])
+}
+
+fn next_key(key: &GuestKey, caveat: &[u8]) -> GuestKey {
+    hash(&[key, caveat])
+}
+
+fn short(key: &GuestKey) -> String {
+    hex::emit(key.get(..8).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ impl Lease {
         fields["device"] = json!(self.device);
         if let Some(guest) = &self.guest {
             fields["guest"] = json!(guest.name);
+            fields["guest_id"] = json!(guest.id(&self.device));
         }
         fields
     }

@@ -33,6 +33,7 @@ use homing_local::clock::rfc3339;
 use http::{HeaderMap, Method};
 
 pub use caveat::{Caveat, MAX_GUEST_NAME, check_name as check_guest_name};
+pub use guest::guest_id;
 pub use rule::Rule;
 
 pub(crate) use limit::{Limited, Limiter};

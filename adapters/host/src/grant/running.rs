@@ -5,7 +5,7 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Context;
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::task::AtomicWaker;
@@ -108,12 +108,19 @@ impl Running {
         let mut all = self.lock();
         all.finish(lease.number);
         // Read under this lock: a grant that changes now finds what is begun here, or is the one that is read.
-        let grant = lease.shared.lock().device(&lease.device).map(|device| device.grant.clone());
-        let grant = grant.ok_or(Refused::Unknown)?.unwrap_or_default();
+        let (grant, ended) = {
+            let mut inner = lease.shared.lock();
+            let device = inner.device(&lease.device).ok_or(Refused::Unknown)?;
+            let ended = lease.guest.as_ref().is_some_and(|guest| device.has_ended(guest));
+            (device.grant.clone().unwrap_or_default(), ended)
+        };
         let wish = match &request {
             None => Wish::Raw,
             Some((method, path)) => Wish::Http { method, path, method_overridden },
         };
+        if ended {
+            return Err(Refused::Denied(Denied::Expired));
+        }
         if grant.no_guests && lease.guest.is_some() {
             return Err(Refused::Denied(Denied::NotGranted));
         }
@@ -142,16 +149,23 @@ impl Running {
         let mut all = self.lock();
         // Under this lock, as above.
         let mut ending;
-        let grants: HashMap<_, _> = {
+        let guests = all.streams.iter().filter_map(|(number, stream)| Some((*number, stream, stream.guest.as_ref()?)));
+        let (ended, grants): (HashSet<u64>, HashMap<_, _>) = {
             let mut inner = shared.lock();
             ending = inner.end_guests(now);
-            inner.state.devices.iter().map(|device| (device.id.clone(), device.grant.clone())).collect()
+            let has_ended =
+                |device: &str, guest: &Guest| inner.state.device(device).is_some_and(|device| device.has_ended(guest));
+            let ended = guests.filter(|(_, stream, guest)| has_ended(&stream.device, guest)).map(|(number, ..)| number);
+            (
+                ended.collect(),
+                inner.state.devices.iter().map(|device| (device.id.clone(), device.grant.clone())).collect(),
+            )
         };
         all.limiters.retain(|device, limiter| grants.contains_key(device) || !limiter.is_idle());
         let known = |device: &String| grants.contains_key(device);
         all.guests.retain(|_, guest| !guest.limiter.is_idle() || (known(&guest.device) && now < guest.expires_at));
-        for stream in all.streams.values() {
-            let grant = grants.get(&stream.device);
+        for (number, stream) in &all.streams {
+            let grant = grants.get(&stream.device).filter(|_| !ended.contains(number));
             if grant.is_some_and(|grant| stream.may_go_on(grant.as_ref(), now)) {
                 ending |= stream.will_end(grant.and_then(Option::as_ref));
             } else {

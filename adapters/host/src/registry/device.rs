@@ -7,6 +7,7 @@ use homing_local::clock::unix_now;
 use homing_local::hex::{self, Hex};
 use serde::{Deserialize, Serialize};
 
+use super::KnownGuest;
 use crate::grant::Grant;
 
 /// A paired device.
@@ -36,6 +37,12 @@ pub struct Device {
     /// What it may reach; none for everything.
     #[serde(default)]
     pub(crate) grant: Option<Grant>,
+    /// Its guests that have come, the last one last. As `last_seen`, not worth a write of its own.
+    #[serde(default)]
+    pub(crate) guests: Vec<KnownGuest>,
+    /// Its guests that were ended before their time.
+    #[serde(default)]
+    pub(super) ended_guests: Vec<KnownGuest>,
     /// The rotation that it followed last: it came by the keys of that.
     #[serde(default)]
     pub(crate) followed: u64,
@@ -82,6 +89,8 @@ impl Device {
             confirmed: false,
             capabilities: Vec::new(),
             grant: None,
+            guests: Vec::new(),
+            ended_guests: Vec::new(),
             followed: 0,
         }
     }

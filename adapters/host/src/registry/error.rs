@@ -4,7 +4,7 @@ use homing_local::StoreError;
 
 use crate::audit::AuditError;
 
-/// Why a device could not be renamed or revoked.
+/// Why a device or a guest could not be found, or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
@@ -14,6 +14,18 @@ pub enum DeviceError {
     /// Several are called so.
     #[error("several devices are called {0:?}; use the id")]
     Ambiguous(String),
+    /// No guest is called so.
+    #[error("no guest is called {0:?}; `homing host guests list` shows those that have come")]
+    UnknownGuest(String),
+    /// Several guests are called so.
+    #[error("several guests are called {0:?}; use the id")]
+    AmbiguousGuest(String),
+    /// So many guests of one device were ended that no more can be remembered.
+    #[error(
+        "{0} has made more guests than can be ended one by one: end them all with `homing host devices grant … \
+         --no-guests`, or revoke it"
+    )]
+    TooManyEnded(String),
     /// A name that is empty, too long, or has control characters.
     #[error("a device's name has 1 to 64 characters, none of them a control character")]
     Name,

@@ -2,6 +2,7 @@
 
 mod device;
 mod error;
+mod guests;
 mod offline;
 
 use std::path::Path;
@@ -24,7 +25,8 @@ use crate::settings::{NewToken, Scope};
 
 pub use device::Device;
 pub use error::DeviceError;
-pub use offline::{audit_files, jwks, mint_token, read, rename, revoke, rotate, set_enabled, set_grant};
+pub use guests::KnownGuest;
+pub use offline::{audit_files, end_guest, jwks, mint_token, read, rename, revoke, rotate, set_enabled, set_grant};
 
 pub(crate) use device::platform_name;
 
@@ -156,6 +158,11 @@ impl State {
         Err(DeviceError::Unknown(name.into()))
     }
 
+    /// The device with this id.
+    pub(crate) fn device(&self, id: &str) -> Option<&Device> {
+        self.devices.iter().find(|device| device.id == id)
+    }
+
     fn find_mut(&mut self, name: &str) -> Result<&mut Device, DeviceError> {
         let place = self.find(name)?;
         self.devices.get_mut(place).ok_or_else(|| DeviceError::Unknown(name.into()))
@@ -212,6 +219,7 @@ impl State {
                 device.confirmed |= known.confirmed;
                 device.followed = device.followed.max(known.followed);
                 device.capabilities.clone_from(&known.capabilities);
+                device.guests.clone_from(&known.guests);
             }
         }
     }
@@ -239,6 +247,7 @@ impl State {
         let now = unix_now();
         for device in &mut self.devices {
             device.complete();
+            device.forget_guests(now);
         }
         self.devices.retain(|device| device.confirmed || now.saturating_sub(device.paired_at) < UNCONFIRMED_LIFE);
     }

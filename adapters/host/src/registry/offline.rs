@@ -75,6 +75,22 @@ pub fn revoke(data: &Path, id: &str) -> Result<(), DeviceError> {
     change(data, "revoked", |state| Ok(((), state.revoke(id)?.1)))
 }
 
+/// Ends a guest of a device of a host that is not running, before its time.
+///
+/// # Errors
+/// [`DeviceError`].
+pub fn end_guest(data: &Path, id: &str) -> Result<(), DeviceError> {
+    let (mut vault, state) = open(data)?;
+    // First: what cannot be noted is not done.
+    let mut trail = Writer::open(state.audit_files(data))?;
+    let (said, _) = vault.try_update(|state| state.noting(|state| state.end_guest(id)))?;
+    if let Some(said) = said {
+        trail.append(unix_now(), "guest ended", &said)?;
+        trail.seal()?;
+    }
+    Ok(())
+}
+
 /// Says what a device of a host that is not running may reach; none for everything.
 ///
 /// # Errors

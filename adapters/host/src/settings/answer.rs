@@ -50,6 +50,9 @@ impl From<DeviceError> for Problem {
         let (status, code) = match error {
             DeviceError::Unknown(_) => (StatusCode::NOT_FOUND, "unknown_device"),
             DeviceError::Ambiguous(_) => (StatusCode::CONFLICT, "ambiguous_device"),
+            DeviceError::UnknownGuest(_) => (StatusCode::NOT_FOUND, "unknown_guest"),
+            DeviceError::AmbiguousGuest(_) => (StatusCode::CONFLICT, "ambiguous_guest"),
+            DeviceError::TooManyEnded(_) => (StatusCode::CONFLICT, "too_many_ended"),
             DeviceError::Name => (StatusCode::UNPROCESSABLE_ENTITY, "bad_name"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "store"),
         };

@@ -1,4 +1,4 @@
-//! The devices that were let in.
+//! The devices that were let in, and their guests.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -11,6 +11,15 @@ use crate::grant::{Grant, describe};
 
 pub(super) async fn list(State(desk): State<Desk>) -> Json<Value> {
     Json(json!({ "devices": desk.host.devices() }))
+}
+
+pub(super) async fn guests(State(desk): State<Desk>) -> Json<Value> {
+    Json(json!({ "guests": desk.host.guests() }))
+}
+
+pub(super) async fn end_guest(State(desk): State<Desk>, Path(id): Path<String>) -> Answer {
+    desk.host.end_guest(&id).await?;
+    Ok(Json(json!({ "ok": true })))
 }
 
 #[derive(Deserialize)]

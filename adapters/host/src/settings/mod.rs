@@ -88,6 +88,8 @@ fn router(desk: Desk) -> Router {
         .route("/devices/{id}", patch(devices::rename))
         .route("/devices/{id}", delete(devices::revoke))
         .route("/devices/{id}/grant", get(devices::grant).put(devices::set_grant).delete(devices::lift_grant))
+        .route("/guests", get(devices::guests))
+        .route("/guests/{id}", delete(devices::end_guest))
         .route("/audit", get(trail::list))
         .route("/audit/events", get(trail::follow))
         .fallback(answer::not_found)

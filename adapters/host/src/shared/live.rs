@@ -52,18 +52,19 @@ impl Inner {
         });
     }
 
-    /// Ends the sessions of guests whose time is over, or whose device may have none. Tells whether there are others.
+    /// Ends the sessions of guests whose time is over, who were ended before, or whose device may have none. Tells whether there are others.
     pub(crate) fn end_guests(&mut self, now: u64) -> bool {
-        let devices = &self.state.devices;
+        let state = &self.state;
         let lonely = |id: &str| {
-            let device = devices.iter().find(|device| device.id == id);
-            device.and_then(|device| device.grant.as_ref()).is_some_and(|grant| grant.no_guests)
+            let grant = state.device(id).and_then(|device| device.grant.as_ref());
+            grant.is_some_and(|grant| grant.no_guests)
         };
+        let ended_early = |id: &str, guest: &Guest| state.device(id).is_some_and(|device| device.has_ended(guest));
         let mut others = false;
         self.live.retain(|_, live| {
             let Some(guest) = &live.guest else { return true };
             let ended = match () {
-                () if now >= guest.expires_at => Some(code::EXPIRED),
+                () if now >= guest.expires_at || ended_early(&live.device, guest) => Some(code::EXPIRED),
                 () if lonely(&live.device) => Some(code::DENIED),
                 () => None,
             };

@@ -52,6 +52,17 @@ impl Shared {
         Ok(())
     }
 
+    /// Ends a guest of a device, and those that it has made. When this returns, what they were doing has been stopped.
+    /// Blocks on the disk.
+    pub(crate) fn end_guest(&self, id: &str) -> Result<(), DeviceError> {
+        if let Some(said) = self.persist(|state| state.end_guest(id))?? {
+            self.running.changed(self);
+            tracing::info!(%said, "guest ended");
+            self.trail.note("guest ended", said);
+        }
+        Ok(())
+    }
+
     pub(crate) fn set_enabled(&self, enabled: bool) -> Result<(), StoreError> {
         self.persist(|state| state.enabled = enabled)?;
         if !enabled {

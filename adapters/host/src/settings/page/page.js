@@ -47,8 +47,8 @@ function element(name, text, parent, kind) {
 const when = (text) => text ? new Date(text).toLocaleString() : "never";
 
 async function refresh() {
-  const [status, relay, devices] = await Promise.all(
-    [api("GET", "/settings/relay/status"), api("GET", "/settings/relay"), api("GET", "/devices")]);
+  const [status, relay, devices, guests] = await Promise.all(
+    ["/settings/relay/status", "/settings/relay", "/devices", "/guests"].map((path) => api("GET", path)));
   $("host-name").textContent = status.name;
   document.title = `homing: ${status.name}`;
   const state = !status.enabled ? "cut off" : status.reachable ? "devices can reach it" : "not reachable";
@@ -70,12 +70,12 @@ async function refresh() {
     element("small", link.last_error ? `${text}: ${link.last_error}` : text, line);
     return line;
   }));
-  showDevices(devices.devices);
+  showDevices(devices.devices, guests.guests);
 }
 
-function showDevices(devices) {
+function showDevices(devices, guests) {
   show("devices-none", devices.length === 0);
-  const known = JSON.stringify(devices);
+  const known = JSON.stringify([devices, guests]);
   // A list that is built anew loses the focus of whoever walks through it.
   if ($("devices").dataset.known === known) return;
   $("devices").dataset.known = known;
@@ -102,8 +102,31 @@ function showDevices(devices) {
     revoke.addEventListener("click", () => change(async () => {
       if (confirm(`Shut ${device.name} out for good?`)) await api("DELETE", `/devices/${device.id}`);
     }));
+    const own = guests.filter((guest) => guest.device === device.id);
+    if (own.length) {
+      const list = element("ul", "", line, "guests");
+      list.setAttribute("aria-label", `Guests of ${device.name}`);
+      list.append(...own.map(guestLine));
+    }
     return line;
   }));
+}
+
+function guestLine(guest) {
+  const line = element("li", "");
+  const about = element("div", "", line);
+  const name = guest.name || guest.id;
+  element("strong", name, about);
+  const live = guest.connected > 0 ? "connected now" : guest.last_seen ? `last seen ${when(guest.last_seen)}` : "never came";
+  const end = guest.ended ? "ended" : `until ${when(guest.expires_at)}`;
+  element("small", `guest, ${end}, ${live}`, about);
+  if (guest.ended) return line;
+  const button = element("button", "End", line, "danger");
+  button.setAttribute("aria-label", `End the guest ${name}`);
+  button.addEventListener("click", () => change(async () => {
+    if (confirm(`End what ${name} was given, and all that it passed on?`)) await api("DELETE", `/guests/${guest.id}`);
+  }));
+  return line;
 }
 
 async function change(action) {
