@@ -69,14 +69,14 @@ pub struct RecvCredit {
     mark: u64,
     mark_at: Instant,
     window: u32,
-    cap: u32,
+    most: u32,
 }
 
 impl RecvCredit {
-    /// A window of `window` bytes, already announced, that may grow to `cap`.
+    /// A window of `window` bytes, already announced, that may grow to `most`.
     #[must_use]
-    pub const fn new(window: u32, cap: u32, now: Instant) -> Self {
-        Self { received: 0, consumed: 0, limit: window as u64, mark: 0, mark_at: now, window, cap }
+    pub const fn new(window: u32, most: u32, now: Instant) -> Self {
+        Self { received: 0, consumed: 0, limit: window as u64, mark: 0, mark_at: now, window, most }
     }
 
     /// Bytes received so far.
@@ -97,9 +97,15 @@ impl RecvCredit {
         self.window
     }
 
-    /// Raises the window to `window`, within the cap.
+    /// Raises the window to `window`, as far as it may grow.
     pub fn widen(&mut self, window: u32) {
-        self.window = self.window.max(window.min(self.cap));
+        self.window = self.window.max(window.min(self.most));
+    }
+
+    /// From now on the window is at most `most`: one that is larger shrinks to it. What was announced stays so.
+    pub fn bound(&mut self, most: u32) {
+        self.most = most;
+        self.window = self.window.min(most);
     }
 
     /// Bytes received that the application has not consumed.
@@ -141,10 +147,10 @@ impl RecvCredit {
     }
 
     /// The limit to announce for a session, if enough is owed: a window above what was received,
-    /// so that streams which nobody reads do not stop the others, within the cap of memory.
+    /// so that streams which nobody reads do not stop the others, within a `cap` of memory.
     #[must_use]
-    pub fn due_within_cap(&self) -> Option<u64> {
-        let (window, cap) = (u64::from(self.window), u64::from(self.cap));
+    pub fn due_within(&self, cap: u32) -> Option<u64> {
+        let (window, cap) = (u64::from(self.window), u64::from(cap));
         self.due(self.received.saturating_add(window).min(self.consumed.saturating_add(cap)))
     }
 

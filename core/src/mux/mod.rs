@@ -9,11 +9,13 @@ mod resume;
 mod say;
 mod stream;
 mod table;
+mod windows;
 
 use core::time::Duration;
 
 pub use event::{Event, Taken, Violation};
 pub use flow::{RecvCredit, SendCredit};
+pub use windows::WindowCaps;
 
 use crate::session::Role;
 use crate::time::Instant;
@@ -42,22 +44,6 @@ const ACKS_WAITING: u16 = 32;
 /// Streams that one side can open in the life of a session.
 const MAX_IDS: u32 = 1 << 31;
 
-/// The windows of streams and session grow up to these, in bytes. A stream's grows to at most half
-/// of the session's, so that none uses up the credit of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowCaps {
-    /// For one stream.
-    pub stream: u32,
-    /// For all streams together: what the endpoint may have to hold.
-    pub session: u32,
-}
-
-impl Default for WindowCaps {
-    fn default() -> Self {
-        Self { stream: 4 << 20, session: 16 << 20 }
-    }
-}
-
 /// Where the bytes to send come from: the caller's pipes.
 ///
 /// What was read stays with the pipe until the peer acknowledges it, for it may be asked for again.
@@ -79,10 +65,10 @@ pub struct Mux<const STREAMS: usize> {
     table: Table<STREAMS>,
     send: SendCredit,
     recv: RecvCredit,
-    /// Bytes that a stream's window begins with and grows to, and the peer's first limit.
+    /// Bytes that a stream's window begins with, and the peer's first limit.
     stream_window: u32,
-    stream_cap: u32,
     peer_stream_window: u32,
+    caps: WindowCaps,
     /// Streams of the peer's at once.
     max_streams: u16,
     role: Role,
@@ -111,14 +97,14 @@ impl<const STREAMS: usize> Mux<STREAMS> {
     /// `STREAMS - own.max_streams` streams can be opened from this side at once.
     #[must_use]
     pub fn new(role: Role, own: Params, peer: Params, caps: WindowCaps, now: Instant) -> Self {
-        let session_cap = caps.session.max(own.session_window);
+        let caps = caps.within(&own);
         Self {
             table: Table::new(),
             send: SendCredit::new(peer.session_window.into()),
-            recv: RecvCredit::new(own.session_window, session_cap, now),
+            recv: RecvCredit::new(own.session_window, own.session_window.max(caps.session / 2), now),
             stream_window: own.stream_window,
-            stream_cap: caps.stream.min(session_cap / 2).max(own.stream_window),
             peer_stream_window: peer.stream_window,
+            caps,
             max_streams: own.max_streams,
             role,
             opened: 0,
@@ -171,13 +157,16 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         if stream.released {
             return; // what it held was counted when it was released
         }
-        let bytes = (bytes as u64).min(stream.recv.held());
+        let (bytes, before) = ((bytes as u64).min(stream.recv.held()), stream.recv.window());
         stream.recv.consume(bytes, now, round_trip);
-        let least = stream.recv.window().saturating_mul(2);
+        let window = stream.recv.window();
         self.control |= stream.owes_control();
         self.recv.consume(bytes, now, round_trip);
         // Or one stream with much to send would take all credit, and others wait a round trip.
-        self.recv.widen(least);
+        self.recv.widen(window.saturating_mul(2));
+        if window != before {
+            self.divide();
+        }
     }
 
     /// Gives up sending on this stream.
@@ -261,19 +250,23 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         if self.reattachment.is_saying() {
             return false; // the peer would miss the one that comes into its place
         }
-        let over = self.table.find(id).is_some_and(|stream| stream.is_over());
-        if over {
-            self.table.remove(id);
-            if !self.is_own(id) {
-                self.peer_over = self.peer_over.saturating_add(1);
-            }
+        let Some(stream) = self.table.find(id).filter(|stream| stream.is_over()) else {
+            return false;
+        };
+        let had_grown = stream.recv.window() > self.stream_window;
+        self.table.remove(id);
+        if !self.is_own(id) {
+            self.peer_over = self.peer_over.saturating_add(1);
         }
-        over
+        if had_grown {
+            self.divide();
+        }
+        true
     }
 
     fn stream(&self, id: StreamId, now: Instant) -> Stream {
         let send = SendCredit::new(self.peer_stream_window.into());
-        Stream::new(id, send, RecvCredit::new(self.stream_window, self.stream_cap, now))
+        Stream::new(id, send, RecvCredit::new(self.stream_window, self.share(), now))
     }
 
     /// Low bit of the ids that this side opens.

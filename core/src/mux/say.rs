@@ -44,7 +44,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
         }
         self.announced < self.opened
             || self.owes_acks()
-            || self.recv.due_within_cap().is_some()
+            || self.session_credit_due().is_some()
             || self.repeat_streams_credit
             || self.streams_credit().is_some()
             || self.next_turn().is_some()
@@ -59,7 +59,7 @@ impl<const STREAMS: usize> Mux<STREAMS> {
             }
             self.announced = self.announced.saturating_add(1);
         }
-        if let Some(limit) = self.recv.due_within_cap()
+        if let Some(limit) = self.session_credit_due()
             && Frame::SessionCredit(limit).emit(w).is_ok()
         {
             self.recv.announce(limit);

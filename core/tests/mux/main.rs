@@ -11,6 +11,7 @@ use homing_core::wire::{Frame, Params, Reader, ResumeEntries, ResumeEntry, Resum
 mod resume;
 mod rules;
 mod turns;
+mod windows;
 
 const NOW: Instant = Instant::ZERO;
 const OWN: Params =

@@ -31,7 +31,8 @@ proptest! {
     #[test]
     fn receive_credit_is_sums_too(window in 4..1000u32, more in 0..4000u32, session in any::<bool>(),
                                   steps in vec((0..4u8, 0..2000u64), 0..80)) {
-        let mut credit = RecvCredit::new(window, window + more, Instant::ZERO);
+        let most = window + more;
+        let mut credit = RecvCredit::new(window, most, Instant::ZERO);
         let (window, cap) = (u64::from(window), u64::from(window + more));
         let (mut received, mut consumed, mut limit, mut now) = (0, 0, window, Instant::ZERO);
         for (kind, number) in steps {
@@ -50,7 +51,7 @@ proptest! {
                 }
                 2 => now = now + Duration::from_millis(number),
                 _ => {
-                    let due = if session { credit.due_within_cap() } else { credit.due_on_consumption() };
+                    let due = if session { credit.due_within(most) } else { credit.due_on_consumption() };
                     if let Some(due) = due {
                         prop_assert!(due > limit && due <= consumed + cap, "{} above {} + {}", due, consumed, cap);
                         credit.announce(due);
