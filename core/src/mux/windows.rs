@@ -3,8 +3,8 @@
 use super::Mux;
 use crate::wire::Params;
 
-/// The windows of streams and session grow up to these, in bytes. The session's grows to half of its cap, those of all
-/// streams that have grown share the same half, and what is left is for those that have not.
+/// What windows may grow to, in bytes. The session's grows to half of its cap, and those streams whose windows have grown
+/// share as much, none with more than half of it. What is left is for those that have not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowCaps {
     /// For one stream.
@@ -23,7 +23,7 @@ impl WindowCaps {
     /// The same, not below what was announced.
     pub(super) fn within(self, own: &Params) -> Self {
         let session = self.session.max(own.session_window);
-        Self { stream: self.stream.min(session / 2).max(own.stream_window), session }
+        Self { stream: self.stream.min(session / 4).max(own.stream_window), session }
     }
 }
 
