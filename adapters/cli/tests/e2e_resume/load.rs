@@ -26,6 +26,8 @@ pub(crate) const STREAMS: usize = 64;
 const PROMPT: [&str; 3] = ["websocket", "feed", "session"];
 /// How often each stream moves something: often enough to tell a stall, seldom enough for two cores.
 const PACE: Duration = Duration::from_millis(40);
+/// How long before something happens it is looked for what streams wait for anyhow.
+const CALM: Duration = Duration::from_secs(2);
 /// Bytes that a transfer moves at once.
 const PART: usize = 16 * 1024;
 
@@ -45,11 +47,19 @@ impl Progress {
         self.moments.push(Instant::now());
     }
 
-    /// The longest time without progress that began in the `window` after `at`, or lasted then.
-    pub(crate) fn stall(&self, at: Instant, window: Duration) -> Duration {
+    /// The longest time without progress that began in the `window` after `at`, or lasted then; none where the stream
+    /// was over.
+    pub(crate) fn stall(&self, at: Instant, window: Duration) -> Option<Duration> {
         let pairs = self.moments.windows(2);
         let near = pairs.filter(|pair| pair[1] >= at && pair[0] <= at + window);
-        near.map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+        near.map(|pair| pair[1] - pair[0]).max()
+    }
+
+    /// The longest time without progress in the two seconds before `at`.
+    fn calm(&self, at: Instant) -> Option<Duration> {
+        let pairs = self.moments.windows(2);
+        let near = pairs.filter(|pair| pair[1] < at && pair[1] + CALM >= at);
+        near.map(|pair| pair[1] - pair[0]).max()
     }
 
     /// How long after `at` it got on, where it was held up then: what waits in buffers on the way may keep it going.
@@ -224,4 +234,13 @@ pub(crate) fn report(title: &str, waits: &[(&'static str, Duration)]) -> (Durati
         of(&[kind]);
     }
     (of(&["download", "upload", "websocket", "feed", "session"]), of(&PROMPT))
+}
+
+/// What the middle stream may have to wait for: so long, and longer where the machine made it wait before any of these
+/// moments. For all, and for those that wait for each answer.
+pub(crate) fn limits(least: Duration, moments: &[Instant], all: &[Progress]) -> (Duration, Duration) {
+    let pairs = moments.iter().flat_map(|moment| all.iter().map(move |progress| (moment, progress)));
+    let calm: Vec<_> = pairs.filter_map(|(moment, of)| Some((of.kind, of.calm(*moment)?))).collect();
+    let (all, prompt) = report("before", &calm);
+    (least + 4 * all, least + 4 * prompt)
 }
