@@ -8,13 +8,13 @@ use homing_core::crypto::Identity;
 use homing_core::hop::wait::Event as Woken;
 use homing_core::hop::{CapId, Code, MAX_CONTROL, WaitLink, route_id};
 use homing_driver::relay::events::{EVENTS_PATH, Event, EventReader};
-use homing_driver::relay::{ROUTE_HEADER, Seek, Way, redirect};
+use homing_driver::relay::{Hop, ROUTE_HEADER, Seek, follow};
 use homing_driver::{Clock, steady};
 use homing_tokio::{DialError, RelayUrl, Surroundings, TokioClock, connect, is_local};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
@@ -148,77 +148,44 @@ fn request(url: &RelayUrl, method: Method, body: Bytes) -> Request<Full<Bytes>> 
     request
 }
 
-/// Why a stream is not opened.
-enum Unopened {
-    /// The relay could not be had, or says to ask another.
-    Dial(DialError),
-    /// Anything else, in words.
-    Said(Box<str>),
-}
-
-impl From<Box<str>> for Unopened {
-    fn from(why: Box<str>) -> Self {
-        Self::Said(why)
-    }
-}
-
 /// Asks for a stream, of a cluster the relay that serves the route.
 async fn open(shared: &Shared, relay: usize, url: &RelayUrl) -> Result<Events, Box<str>> {
+    let said = |error: &dyn core::fmt::Display| -> Box<str> { error.to_string().into() };
     let route = route_id(shared.keys().route.key.public());
-    let mut way = Way::new(url, Seek::host(&route, relay));
-    loop {
-        let error = match timeout(way.limit(), open_at(shared, way.at(), way.seek())).await {
-            Ok(Ok(events)) => return Ok(events),
-            Ok(Err(Unopened::Said(why))) => return Err(why),
-            Ok(Err(Unopened::Dial(error))) => error,
-            Err(_) => DialError::timeout(way.at()),
-        };
-        way.failed(error).map_err(|error| -> Box<str> { error.to_string().into() })?;
-    }
-}
-
-async fn open_at(shared: &Shared, url: &RelayUrl, seek: &Seek) -> Result<Events, Unopened> {
-    let (mut sender, connection, from) = http(shared, url).await.map_err(Unopened::Dial)?;
-    let mut request = request(url, Method::GET, Bytes::new());
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
-    if let Ok(seek) = HeaderValue::from_str(&seek.to_string()) {
-        request.headers_mut().insert(ROUTE_HEADER, seek);
-    }
-    let answer = sender.send_request(request).await.map_err(|error| unanswered(url, error))?;
-    let relay = url.authority();
-    let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    match answer.status() {
-        StatusCode::OK if kind.starts_with(EVENT_STREAM) => {}
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            return Err(Unopened::Dial(DialError::Full { relay: relay.into() }));
-        }
-        StatusCode::CONFLICT => return Err(Unopened::Dial(DialError::Attached { relay: relay.into() })),
-        StatusCode::TEMPORARY_REDIRECT => {
-            let location = answer.headers().get(LOCATION).map(HeaderValue::as_bytes);
-            return Err(Unopened::Dial(redirect(url, location, EVENTS_PATH)));
-        }
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-            let why = format!("{relay} lets no host wait; update the relay, or start this host without --on-demand");
-            return Err(Unopened::Said(why.into()));
-        }
-        status => {
-            let status = status.as_u16();
-            return Err(Unopened::Dial(DialError::NotARelay { relay: relay.into(), status }));
-        }
-    }
+    let opened = follow(url, Seek::host(&route, relay), |Hop { at, seek, limit }| async move {
+        timeout(limit, open_at(shared, &at, &seek)).await.unwrap_or_else(|_| Err(DialError::timeout(&at)))
+    });
+    let ((body, connection, from), node) = opened.await.map_err(|error| said(&error))?;
     let keys = shared.keys();
     let route = &keys.route;
     let (current, previous) = (route.capability_key.duplicate(), route.previous_capability_key.duplicate());
     let route = Identity::duplicate(&route.key);
     let key = shared.relay_key.as_ref().map(|key| key.as_str());
-    let link = WaitLink::new(relay, route, current, previous, key, TokioClock.now());
-    let link = link.map_err(|error| -> Box<str> { error.to_string().into() })?;
-    let (reader, node) = (EventReader::default(), url.clone());
-    Ok(Events { node, link, body: answer.into_body(), reader, name: None, from, _connection: connection })
+    let link = WaitLink::new(node.authority(), route, current, previous, key, TokioClock.now());
+    let (link, reader) = (link.map_err(|error| said(&error))?, EventReader::default());
+    Ok(Events { node, link, body, reader, name: None, from, _connection: connection })
 }
 
-fn unanswered(url: &RelayUrl, error: hyper::Error) -> Unopened {
-    Unopened::Dial(DialError::unreachable(url, std::io::Error::other(error)))
+/// A stream's bytes, what drives its connection, and this machine's address in it.
+type Opened = (Incoming, JoinSet<()>, Option<core::net::IpAddr>);
+
+async fn open_at(shared: &Shared, url: &RelayUrl, seek: &Seek) -> Result<Opened, DialError> {
+    let (mut sender, connection, from) = http(shared, url).await?;
+    let mut request = request(url, Method::GET, Bytes::new());
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+    if let Ok(seek) = HeaderValue::from_str(&seek.to_string()) {
+        request.headers_mut().insert(ROUTE_HEADER, seek);
+    }
+    let answer = sender.send_request(request).await;
+    let answer = answer.map_err(|error| DialError::unreachable(url, std::io::Error::other(error)))?;
+    let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    match answer.status() {
+        StatusCode::OK if kind.starts_with(EVENT_STREAM) => Ok((answer.into_body(), connection, from)),
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+            Err(DialError::NoWaiting { relay: url.authority().into() })
+        }
+        _ => Err(DialError::answered(url, &answer, EVENTS_PATH)),
+    }
 }
 
 impl Events {

@@ -7,7 +7,7 @@ use async_net::{TcpStream, resolve};
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::WebSocketConfig;
 use homing_driver::relay::{
-    ClientTls, DIAL_TIMEOUT, DialError, RelayUrl, Seek, ServerTls, Way, attempts, prepare, upgrade,
+    ClientTls, DIAL_TIMEOUT, DialError, Hop, RelayUrl, Seek, ServerTls, attempts, follow, prepare, upgrade,
 };
 
 use crate::runtime::timeout;
@@ -37,13 +37,8 @@ pub async fn seek(
     config: WebSocketConfig,
     seek: Seek,
 ) -> Result<(Socket, RelayUrl), DialError> {
-    let mut way = Way::new(url, seek);
-    loop {
-        match dial_within(way.limit(), way.at(), tls, config, Some(way.seek())).await {
-            Ok(socket) => return Ok((socket, way.at().clone())),
-            Err(error) => way.failed(error)?,
-        }
-    }
+    follow(url, seek, |Hop { at, seek, limit }| async move { dial_within(limit, &at, tls, config, Some(&seek)).await })
+        .await
 }
 
 async fn dial_within(

@@ -5,7 +5,7 @@ use std::io;
 use async_tungstenite::tungstenite::Error as WsError;
 use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::http::header::LOCATION;
-use async_tungstenite::tungstenite::http::{HeaderValue, StatusCode};
+use async_tungstenite::tungstenite::http::{HeaderValue, Response, StatusCode};
 
 use super::tls::TlsError;
 use super::upgrade::redirect;
@@ -93,6 +93,12 @@ pub enum DialError {
         /// The relay's name.
         relay: Box<str>,
     },
+    /// It knows nothing of hosts that wait.
+    #[error("{relay} lets no host wait; update the relay, or start this host without --on-demand")]
+    NoWaiting {
+        /// The relay's name.
+        relay: Box<str>,
+    },
     /// The answer is no HTTP.
     #[error("{relay} gave no proper WebSocket answer: {error}; is it a homing relay?")]
     Garbled {
@@ -131,20 +137,25 @@ impl DialError {
         Self::Timeout { relay: url.authority().into() }
     }
 
+    /// What an answer means that is not what was asked for at `path`.
+    #[must_use]
+    pub fn answered<B>(url: &RelayUrl, answer: &Response<B>, path: &str) -> Self {
+        let relay = url.authority().into();
+        match answer.status() {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Self::Full { relay },
+            StatusCode::CONFLICT => Self::Attached { relay },
+            StatusCode::TEMPORARY_REDIRECT => {
+                redirect(url, answer.headers().get(LOCATION).map(HeaderValue::as_bytes), path)
+            }
+            status => Self::NotARelay { relay, status: status.as_u16() },
+        }
+    }
+
     /// What a failed WebSocket handshake says of the relay.
     pub(super) fn refusal(url: &RelayUrl, error: WsError) -> Self {
         let relay = url.authority().into();
         match error {
-            WsError::Http(answer)
-                if matches!(answer.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) =>
-            {
-                Self::Full { relay }
-            }
-            WsError::Http(answer) if answer.status() == StatusCode::CONFLICT => Self::Attached { relay },
-            WsError::Http(answer) if answer.status() == StatusCode::TEMPORARY_REDIRECT => {
-                redirect(url, answer.headers().get(LOCATION).map(HeaderValue::as_bytes), PATH)
-            }
-            WsError::Http(answer) => Self::NotARelay { relay, status: answer.status().as_u16() },
+            WsError::Http(answer) => Self::answered(url, &answer, PATH),
             WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
                 Self::NotARelay { relay, status: StatusCode::SWITCHING_PROTOCOLS.as_u16() }
             }

@@ -17,9 +17,9 @@ pub use error::DialError;
 pub use seek::{BadSeek, ROUTE_HEADER, Seek, Seeker};
 pub use socket::{Attempt, attempts, prepare};
 pub use tls::{ClientTls, ServerTls, TlsError};
-pub use upgrade::{redirect, upgrade};
+pub use upgrade::upgrade;
 pub use url::{BadRelayUrl, MAX_AUTHORITY, RelayUrl};
-pub use way::Way;
+pub use way::{Hop, Way, follow};
 pub use websocket::{PATH, SUBPROTOCOL, endpoint_config};
 
 use core::time::Duration;

@@ -39,8 +39,7 @@ where
 
 /// What a redirect means whose `Location` this is: [`DialError::Elsewhere`], or why it is not followed. `path` is what was
 /// asked for.
-#[must_use]
-pub fn redirect(url: &RelayUrl, location: Option<&[u8]>, path: &str) -> DialError {
+pub(super) fn redirect(url: &RelayUrl, location: Option<&[u8]>, path: &str) -> DialError {
     let relay: Box<str> = url.authority().into();
     let parsed = location.and_then(|location| core::str::from_utf8(location).ok()).map(|location| {
         let base = location.strip_suffix(path).ok_or("to another path")?;
