@@ -7,12 +7,11 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::client::{Http, curl};
 use crate::support::service::{Site, echo_service};
-use crate::support::{Device, Forward, HOST, Process, run};
+use crate::support::{Device, Forward, Process, links, pair, start_host};
 
 /// How long everyone may take to be back.
 pub(crate) const BACK: Duration = Duration::from_secs(60);
@@ -98,12 +97,9 @@ impl Stage {
     pub(crate) async fn set(dir: TempDir, relays: Vec<Relay>, urls: &[String]) -> Self {
         let site = Site::start().await;
         let exposed = [format!("web={}", site.url()), format!("raw=tcp://{}", echo_service().await)];
-        let mut args = vec!["host", "start", "--name", HOST, "--json"];
-        args.extend(urls.iter().flat_map(|url| ["--relay", url]));
-        args.extend(exposed.iter().flat_map(|service| ["--expose", service]));
-        let host = Process::start("host", &dir.path().join("host"), &args);
+        let host = start_host(&dir.path().join("host"), urls, &exposed);
         until_at(dir.path(), |nodes| nodes.len() == urls.len()).await;
-        let device = pair(dir.path()).await;
+        let device = pair(&dir.path().join("host"), &dir.path().join("device"), "device", &[]).await;
         let forward = device.forward("web").await;
         let stage = Self { relays, host, device, forward, _site: site, dir };
         stage.answers().await;
@@ -156,25 +152,10 @@ impl Stage {
     }
 }
 
-pub(crate) async fn pair(dir: &Path) -> Device {
-    let dialog = Process::start("host pair", &dir.join("host"), &["host", "pair", "--auto", "--json"]);
-    let link = dialog.event("ticket").await["link"].as_str().unwrap().to_owned();
-    let data = dir.join("device");
-    let paired = run(&data, &["pair", &link, "--name", "device", "--json"]).await;
-    assert_eq!(paired.code, 0, "pairing failed: {paired}");
-    let said = dialog.event("paired").await;
-    let id = said["device"]["id"].as_str().unwrap().to_owned();
-    Device { name: "device".into(), data, id, paired: serde_json::from_str(paired.stdout.trim()).unwrap() }
-}
-
 async fn until_at(dir: &Path, fits: impl Fn(&[String]) -> bool) -> Vec<String> {
     let started = Instant::now();
     loop {
-        let status = run(&dir.join("host"), &["status", "--json"]).await;
-        let status: Value = serde_json::from_str(status.stdout.trim()).unwrap_or_default();
-        let roles = status["roles"].as_array().cloned().unwrap_or_default();
-        let links: Vec<Value> =
-            roles.iter().flat_map(|role| role["links"].as_array().cloned().unwrap_or_default()).collect();
+        let links = links(&dir.join("host")).await;
         let connected = links.iter().filter(|link| link["state"] == "connected");
         let nodes: Vec<String> = connected.filter_map(|link| link["node"].as_str().map(str::to_owned)).collect();
         if fits(&nodes) {

@@ -5,13 +5,12 @@ use core::time::Duration;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::hole::Hole;
 use crate::support::client::Http;
 use crate::support::service::{Site, echo_service};
-use crate::support::{Device, Forward, HOST, Process, run, start_relay};
+use crate::support::{Device, Forward, HOST, Process, links, pair, start_host, start_relay};
 
 pub(crate) struct Relay {
     pub(crate) process: Process,
@@ -68,13 +67,10 @@ impl Stage {
 
         let site = Site::start().await;
         let exposed = [format!("web={}", site.url()), format!("raw=tcp://{}", echo_service().await)];
-        let mut args = vec!["host", "start", "--name", HOST, "--json"];
-        args.extend(urls.iter().flat_map(|url| ["--relay", url]));
-        args.extend(exposed.iter().chain(more).flat_map(|service| ["--expose", service]));
-        let host = Process::start("host", &dir.path().join("host"), &args);
+        let host = start_host(&dir.path().join("host"), &urls, &[&exposed, more].concat());
         until_attached(&dir.path().join("host"), count).await;
 
-        let device = pair(dir.path()).await;
+        let device = pair(&dir.path().join("host"), &dir.path().join("device"), "device", &[]).await;
         let proxy = device.proxy().await;
         Self { relays, holes, host, device, proxy, _site: site, dir }
     }
@@ -104,26 +100,6 @@ impl Stage {
         let at = |relay: &Relay| link.ends_with(&relay.address.to_string());
         self.relays.iter().position(at).unwrap_or_else(|| panic!("{link} is none of the relays"))
     }
-}
-
-async fn pair(dir: &Path) -> Device {
-    let dialog = Process::start("host pair", &dir.join("host"), &["host", "pair", "--auto", "--json"]);
-    let link = dialog.event("ticket").await["link"].as_str().unwrap().to_owned();
-    let data = dir.join("device");
-    let paired = run(&data, &["pair", &link, "--name", "device", "--json"]).await;
-    assert_eq!(paired.code, 0, "pairing failed: {paired}");
-    let said = dialog.event("paired").await;
-    let id = said["device"]["id"].as_str().unwrap().to_owned();
-    Device { name: "device".into(), data, id, paired: serde_json::from_str(paired.stdout.trim()).unwrap() }
-}
-
-/// All links that a status tells of.
-async fn links(data: &Path) -> Vec<Value> {
-    let status = run(data, &["status", "--json"]).await;
-    assert_eq!(status.code, 0, "{status}");
-    let status: Value = serde_json::from_str(status.stdout.trim()).unwrap();
-    let roles = status["roles"].as_array().unwrap();
-    roles.iter().flat_map(|role| role["links"].as_array().cloned().unwrap_or_default()).collect()
 }
 
 async fn until_attached(host: &Path, count: usize) {

@@ -68,7 +68,7 @@ impl World {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (relay, relay_address) = start_relay(&dir.path().join("relay"), any).await;
         let exposed: Vec<_> = exposed.iter().map(|(name, url)| format!("{name}={url}")).collect();
-        let host = start_host(&dir.path().join("host"), relay_address, &exposed);
+        let host = start_host(&dir.path().join("host"), &[format!("ws://{relay_address}")], &exposed);
         host.logged("reachable through relay").await;
         Self { relay, relay_address, host, exposed, devices: AtomicUsize::new(0), dir }
     }
@@ -103,7 +103,7 @@ impl World {
 
     /// Starts the host again with the same data directory. The old one has to be gone.
     pub fn restart_host(&mut self) {
-        self.host = start_host(&self.host_data(), self.relay_address, &self.exposed);
+        self.host = start_host(&self.host_data(), &[self.relay_url()], &self.exposed);
     }
 
     /// Starts the host again, to keep sessions only so long after their link was lost.
@@ -124,20 +124,25 @@ impl World {
     pub async fn pair_with(&self, flags: &[&str]) -> Device {
         let number = self.devices.fetch_add(1, Ordering::Relaxed);
         let name = format!("device-{number}");
-        let dialog =
-            Process::start("host pair", &self.host_data(), &[&["host", "pair", "--auto", "--json"], flags].concat());
-        let ticket = dialog.event("ticket").await;
-        let link = ticket["link"].as_str().expect("a link");
-        let data = self.dir.path().join(&name);
-        let paired = run(&data, &["pair", link, "--name", &name, "--json"]).await;
-        assert_eq!(paired.code, 0, "pairing failed: {paired}");
-        let paired: Value = serde_json::from_str(paired.stdout.trim()).expect("one JSON object");
-        assert_eq!(paired["host"]["name"], HOST);
-        let said = dialog.event("paired").await;
-        assert_eq!(said["device"]["name"], name.as_str());
-        assert_eq!(dialog.ended().await, 0);
-        Device { name, data, id: said["device"]["id"].as_str().expect("an id").to_owned(), paired }
+        pair(&self.host_data(), &self.dir.path().join(&name), &name, flags).await
     }
+}
+
+/// Pairs the device that is to have its data here with the host that runs there, with these further flags for
+/// `host pair`.
+pub async fn pair(host: &Path, data: &Path, name: &str, flags: &[&str]) -> Device {
+    let dialog = Process::start("host pair", host, &[&["host", "pair", "--auto", "--json"], flags].concat());
+    let ticket = dialog.event("ticket").await;
+    let link = ticket["link"].as_str().expect("a link");
+    let paired = run(data, &["pair", link, "--name", name, "--json"]).await;
+    assert_eq!(paired.code, 0, "pairing failed: {paired}");
+    let paired: Value = serde_json::from_str(paired.stdout.trim()).expect("one JSON object");
+    assert_eq!(paired["host"]["name"], HOST);
+    let said = dialog.event("paired").await;
+    assert_eq!(said["device"]["name"], name);
+    assert_eq!(dialog.ended().await, 0);
+    let id = said["device"]["id"].as_str().expect("an id").to_owned();
+    Device { name: name.into(), data: data.into(), id, paired }
 }
 
 /// Starts a relay for anyone on this machine; port 0 takes any.
@@ -149,13 +154,27 @@ pub async fn start_relay(data: &Path, listen: SocketAddr) -> (Process, SocketAdd
     (relay, address)
 }
 
-fn start_host(data: &Path, relay: SocketAddr, exposed: &[String]) -> Process {
-    let url = format!("ws://{relay}");
-    let mut args = vec!["host", "start", "--relay", &url, "--name", HOST, "--json"];
-    for service in exposed {
-        args.extend(["--expose", service]);
-    }
+/// Starts the host at these relays, with services as `NAME=URL`. It may not be reachable yet.
+pub fn start_host(data: &Path, relays: &[String], exposed: &[String]) -> Process {
+    start_host_with(data, relays, exposed, &[])
+}
+
+/// The same with further flags.
+pub fn start_host_with(data: &Path, relays: &[String], exposed: &[String], flags: &[&str]) -> Process {
+    let mut args = vec!["host", "start", "--name", HOST, "--json"];
+    args.extend(relays.iter().flat_map(|url| ["--relay", url]));
+    args.extend(exposed.iter().flat_map(|service| ["--expose", service]));
+    args.extend(flags);
     Process::start("host", data, &args)
+}
+
+/// All links that `homing status` tells of in this data directory.
+pub async fn links(data: &Path) -> Vec<Value> {
+    let status = run(data, &["status", "--json"]).await;
+    assert_eq!(status.code, 0, "{status}");
+    let status: Value = serde_json::from_str(status.stdout.trim()).expect("one JSON object");
+    let roles = status["roles"].as_array().expect("its roles");
+    roles.iter().flat_map(|role| role["links"].as_array().cloned().unwrap_or_default()).collect()
 }
 
 /// A data directory that is paired with the host.
