@@ -18,6 +18,7 @@ use homing_tokio::{TokioClock, TunnelStream};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
+use crate::audit::Visit;
 use crate::dialog::{Candidate, take_in};
 use crate::grant::guest::{Guest, Unfit};
 use crate::grant::lease::{Lease, Leased};
@@ -200,7 +201,7 @@ impl Gate for LinkGate {
         };
         drop(inner);
         self.store(confirm || follows);
-        self.shared.trail.note("connected", who);
+        self.shared.trail.visit(Visit::Connected, who);
         if let Some(guest) = &guest {
             self.shared.running.watch_guest();
             tracing::info!(device = id, guest = guest.name, "guest connected");
@@ -245,7 +246,7 @@ impl Gate for LinkGate {
                 known.last_seen = Some(unix_now());
             }
             drop(inner);
-            self.shared.trail.note("disconnected", who(&device, guest.as_deref()));
+            self.shared.trail.visit(Visit::Disconnected, who(&device, guest.as_deref()));
             tracing::info!(device, guest = guest.map(|guest| guest.name.clone()), "disconnected");
         }
     }

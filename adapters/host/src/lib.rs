@@ -187,8 +187,7 @@ impl Host {
         links::say_goodbye(&shared).await;
         links.shutdown().await;
         let stored = tokio::task::spawn_blocking(move || {
-            shared.trail.note("stopped", json!({}));
-            shared.trail.end();
+            shared.trail.end_with("stopped");
             shared.persist(|_| ())
         })
         .await;

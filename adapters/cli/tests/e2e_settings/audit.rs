@@ -60,6 +60,10 @@ async fn what_happens_is_written_down_and_followed() {
     let all = entries(&data).await;
     let last: Vec<_> = all.iter().rev().take(2).map(|entry| entry["event"].clone()).collect();
     assert_eq!(last, ["disabled", "stopped"]);
+    // It was there to pair, and to be refused: once told, once counted at the latest with the end.
+    let of_device = |event: &str| all.iter().filter(|entry| entry["event"] == event).collect::<Vec<_>>();
+    let more: u64 = of_device("reconnected").iter().map(|entry| entry["connected"].as_u64().unwrap()).sum();
+    assert!(of_device("connected").len() as u64 + more >= 2, "{all:?}");
     assert_eq!(verify(&data).await.code, 0);
 }
 

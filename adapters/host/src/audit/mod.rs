@@ -18,6 +18,17 @@
 //! | `reason` | why: `handshake`, `unknown device`, `not granted`, `too many requests`, … |
 //! | `device`, `service` | who wanted what, where that is known |
 //! | `count`, `seconds` | how often more it was, with the same three, in the time before this line |
+//!
+//! Of each device, and of each guest, one `connected` and one `disconnected` is told in a minute. Whoever comes and goes
+//! more often, as on a bad network, has a line `reconnected` at the end of it:
+//!
+//! | field of `reconnected` | says |
+//! |---|---|
+//! | `device`, `guest`, `guest_id` | who |
+//! | `connected`, `disconnected`, `seconds` | how often more it was, in the time before this line |
+//! | `last` | what it did last |
+//!
+//! Nothing but these and refusals is ever gathered.
 
 mod chain;
 mod files;
@@ -25,6 +36,7 @@ mod page;
 mod refusals;
 mod trail;
 mod verify;
+mod visits;
 mod writer;
 
 use std::io;
@@ -36,6 +48,7 @@ pub use files::AuditFiles;
 pub use page::page;
 pub use trail::Trail;
 pub use verify::{Problem, Report, verify};
+pub use visits::Visit;
 pub(crate) use writer::Writer;
 
 /// Why there is no audit trail. What is on disk is left as it is.

@@ -179,3 +179,28 @@ fn a_flood_of_refusals_is_two_lines_of_the_chain() {
     let last: Value = serde_json::from_str(lines(dir.path()).last().unwrap()).unwrap();
     assert_eq!((&last["event"], &last["device"], &last["count"]), (&json!("refused"), &json!("a"), &json!(50_000)));
 }
+
+#[test]
+fn only_connections_and_refusals_are_gathered_and_the_chain_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = Trail::open(files(dir.path())).unwrap();
+    for _ in 0..100 {
+        for device in ["a", "b"] {
+            trail.visit(Visit::Connected, json!({ "device": device }));
+            trail.visit(Visit::Disconnected, json!({ "device": device }));
+        }
+        trail.note("paired", json!({ "device": "a" }));
+    }
+    trail.end_with("stopped");
+    let report = verify(&files(dir.path())).unwrap();
+    assert!(report.problems.is_empty(), "{report:?}");
+    let lines = lines(dir.path());
+    let count = |event: &str| lines.iter().filter(|line| line.contains(&format!("\"event\":\"{event}\""))).count();
+    assert_eq!(["connected", "disconnected", "reconnected", "paired"].map(count), [2, 2, 2, 100]);
+    assert!(lines.last().unwrap().contains("\"event\":\"stopped\""));
+    let last: Value = serde_json::from_str(&lines[lines.len() - 2]).unwrap();
+    assert_eq!(
+        (&last["connected"], &last["disconnected"], &last["last"]),
+        (&json!(99), &json!(99), &json!("disconnected"))
+    );
+}

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use super::refusals::Refusals;
+use super::visits::{Visit, Visits};
 use super::{AuditError, AuditFiles, Writer};
 
 /// Entries that may wait for the disk.
@@ -26,12 +27,42 @@ pub struct Trail {
     lost: Arc<AtomicU64>,
     lines: broadcast::Sender<Arc<str>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    refusals: Arc<Mutex<Refusals>>,
+    gathered: Arc<Mutex<Gathered>>,
+}
+
+/// What is not told each time, and nothing else is.
+#[derive(Default)]
+struct Gathered {
+    refusals: Refusals,
+    visits: Visits,
+}
+
+impl Gathered {
+    /// The lines of what was counted until now, in windows that are over or, where `end` says so, in all.
+    fn due(&mut self, now: Instant, end: bool) -> Vec<(&'static str, Value)> {
+        let (refusals, visits) = if end {
+            (self.refusals.end(), self.visits.end(now))
+        } else {
+            (self.refusals.due(now), self.visits.due(now))
+        };
+        let refusals = refusals.into_iter().map(|fields| ("refused", fields));
+        refusals.chain(visits.into_iter().map(|fields| ("reconnected", fields))).collect()
+    }
+
+    /// When there is something next.
+    fn next(&self) -> Option<Instant> {
+        self.refusals.next().into_iter().chain(self.visits.next()).min()
+    }
 }
 
 enum Order {
-    Entry { time: u64, event: &'static str, fields: Value },
-    End,
+    Entry {
+        time: u64,
+        event: &'static str,
+        fields: Value,
+    },
+    /// After the last line, which says this.
+    End(Option<&'static str>),
 }
 
 impl fmt::Debug for Trail {
@@ -49,13 +80,13 @@ impl Trail {
         let writer = Writer::open(files)?;
         let (queue, orders) = sync_channel(WAITING);
         let (lost, lines) = (Arc::new(AtomicU64::new(0)), broadcast::Sender::new(256));
-        let refusals = Arc::new(Mutex::new(Refusals::default()));
+        let gathered = Arc::new(Mutex::new(Gathered::default()));
         let thread = std::thread::Builder::new().name("audit".into()).spawn({
-            let (lost, lines, refusals) = (lost.clone(), lines.clone(), refusals.clone());
-            move || write(writer, &orders, &lost, &lines, &refusals)
+            let (lost, lines, gathered) = (lost.clone(), lines.clone(), gathered.clone());
+            move || write(writer, &orders, &lost, &lines, &gathered)
         });
         let thread = thread.map_err(AuditError::io("start a thread for", std::path::Path::new("audit.ndjson")))?;
-        Ok(Self { queue, lost, lines, thread: Mutex::new(Some(thread)), refusals })
+        Ok(Self { queue, lost, lines, thread: Mutex::new(Some(thread)), gathered })
     }
 
     /// Notes an event; `fields` is a JSON object. Does not block: where the disk is too slow for
@@ -71,9 +102,17 @@ impl Trail {
     /// `service`, is told at once; how often it was afterwards is told at the end of a minute, and ever more seldom
     /// where it goes on.
     pub fn refuse(&self, reason: &'static str, mut fields: Value) {
-        if locked(&self.refusals).tell(Instant::now(), reason, &fields) {
+        if locked(&self.gathered).refusals.tell(Instant::now(), reason, &fields) {
             fields["reason"] = reason.into();
             self.note("refused", fields);
+        }
+    }
+
+    /// Notes that a device, or a guest, connected or disconnected. Of each, the first in a minute is told at once; how
+    /// often it was besides is told at the end of that.
+    pub fn visit(&self, visit: Visit, fields: Value) {
+        if locked(&self.gathered).visits.tell(Instant::now(), visit, &fields) {
+            self.note(visit.name(), fields);
         }
     }
 
@@ -85,7 +124,16 @@ impl Trail {
 
     /// Writes what waits and leaves the files to others. What is noted afterwards is lost. Blocks.
     pub fn end(&self) {
-        let _ = self.queue.send(Order::End); // a thread that has ended needs no order
+        self.end_after(None);
+    }
+
+    /// The same, with an event of no fields as the last line.
+    pub fn end_with(&self, event: &'static str) {
+        self.end_after(Some(event));
+    }
+
+    fn end_after(&self, last: Option<&'static str>) {
+        let _ = self.queue.send(Order::End(last)); // a thread that has ended needs no order
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -99,8 +147,8 @@ impl Drop for Trail {
     }
 }
 
-fn locked(refusals: &Mutex<Refusals>) -> MutexGuard<'_, Refusals> {
-    refusals.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(gathered: &Mutex<Gathered>) -> MutexGuard<'_, Gathered> {
+    gathered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn write(
@@ -108,23 +156,23 @@ fn write(
     orders: &Receiver<Order>,
     lost: &AtomicU64,
     lines: &broadcast::Sender<Arc<str>>,
-    refusals: &Mutex<Refusals>,
+    gathered: &Mutex<Gathered>,
 ) {
     loop {
-        // A refusal that opens a window comes as an order, and so the next end is looked up anew.
-        let next = locked(refusals).next();
+        // What opens a window comes as an order, and so the next end is looked up anew.
+        let next = locked(gathered).next();
         let wait = next.map_or(IDLE, |end| end.saturating_duration_since(Instant::now()));
         let order = match orders.recv_timeout(wait) {
             Ok(order) => Some(order),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let mut end = false;
+        let mut end = None;
         let mut written = false;
         // All that waits, then to the disk once.
         for order in order.into_iter().chain(orders.try_iter()) {
             match order {
-                Order::End => end = true,
+                Order::End(last) => end = Some(last),
                 Order::Entry { time, event, fields } => {
                     let count = lost.swap(0, Ordering::Relaxed);
                     if count > 0 {
@@ -135,17 +183,16 @@ fn write(
                 }
             }
         }
-        let mut table = locked(refusals);
-        let due = if end { table.end() } else { table.due(Instant::now()) };
-        drop(table);
-        for fields in due {
-            put(&mut writer, lost, 1, lines, (unix_now(), "refused", &fields));
+        let due = locked(gathered).due(Instant::now(), end.is_some());
+        let last = end.flatten().map(|event| (event, json!({})));
+        for (event, fields) in due.into_iter().chain(last) {
+            put(&mut writer, lost, 1, lines, (unix_now(), event, &fields));
             written = true;
         }
         if written && let Err(error) = writer.seal() {
             tracing::error!(%error, "cannot write the audit trail");
         }
-        if end {
+        if end.is_some() {
             return;
         }
     }
