@@ -25,8 +25,9 @@ fn help_lists_exactly_the_commands_there_are() {
         ("", "completions config connect demo doctor forward guest host hosts man pair proxy relay status"),
         ("relay", "keys start status"),
         ("relay keys", "add list revoke rotate"),
-        ("host", "audit devices disable enable jwks pair rotate start token"),
+        ("host", "audit devices disable enable guests jwks pair rotate start token"),
         ("host devices", "grant list rename revoke"),
+        ("host guests", "end list"),
         ("hosts", "forget list log rename"),
         ("config", "check lock show unlock"),
     ];
