@@ -19,11 +19,23 @@ pub(crate) struct ClusterArgs {
     /// HOMING_CLUSTER_PEERS, with commas]
     #[arg(long = "cluster-peer", value_name = "NAME=URL")]
     pub(crate) cluster_peers: Vec<String>,
-    /// Instead of a list, a NATS server with JetStream that the relays find each other by. Repeatable [env:
-    /// HOMING_CLUSTER_NATS, with commas]
+    /// Instead of a list, a NATS server with JetStream that the relays find each other by; tls:// where it is on another
+    /// machine. Repeatable [env: HOMING_CLUSTER_NATS, with commas]
     #[arg(long = "cluster-nats", value_name = "URL", conflicts_with = "cluster_peers")]
     pub(crate) cluster_nats: Vec<String>,
-    /// File with the credentials for NATS, as `nsc` writes it [env: HOMING_CLUSTER_NATS_CREDENTIALS]
+    /// Who this relay is for NATS, with --cluster-nats-password-file [env: HOMING_CLUSTER_NATS_USER]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster_nats_user: Option<String>,
+    /// File with that user's password, mode 0600 [env: HOMING_CLUSTER_NATS_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_nats_password_file: Option<PathBuf>,
+    /// File with a token for NATS, mode 0600 [env: HOMING_CLUSTER_NATS_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_nats_token_file: Option<PathBuf>,
+    /// File with the seed of a user's key (nkey) for NATS, mode 0600 [env: HOMING_CLUSTER_NATS_NKEY_FILE]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_nats_nkey_file: Option<PathBuf>,
+    /// File with the credentials for NATS, as `nsc` writes it, mode 0600 [env: HOMING_CLUSTER_NATS_CREDENTIALS]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) cluster_nats_credentials: Option<PathBuf>,
     /// PEM file with the authority of the certificates of NATS, where the system does not know it [env:

@@ -106,6 +106,14 @@ pub(crate) static CLUSTER_NODE: Setting = setting("cluster.node", "HOMING_CLUSTE
 pub(crate) static CLUSTER_URL: Setting = setting("cluster.url", "HOMING_CLUSTER_URL", Kind::Text, None);
 pub(crate) static CLUSTER_PEERS: Setting = setting("cluster.peers", "HOMING_CLUSTER_PEERS", Kind::Names, None);
 pub(crate) static CLUSTER_NATS: Setting = setting("cluster.nats", "HOMING_CLUSTER_NATS", Kind::Names, None);
+pub(crate) static CLUSTER_NATS_USER: Setting =
+    setting("cluster.nats_user", "HOMING_CLUSTER_NATS_USER", Kind::Text, None);
+pub(crate) static CLUSTER_NATS_PASSWORD: Setting =
+    setting("cluster.nats_password_file", "HOMING_CLUSTER_NATS_PASSWORD_FILE", Kind::Path, None);
+pub(crate) static CLUSTER_NATS_TOKEN: Setting =
+    setting("cluster.nats_token_file", "HOMING_CLUSTER_NATS_TOKEN_FILE", Kind::Path, None);
+pub(crate) static CLUSTER_NATS_NKEY: Setting =
+    setting("cluster.nats_nkey_file", "HOMING_CLUSTER_NATS_NKEY_FILE", Kind::Path, None);
 pub(crate) static CLUSTER_NATS_CREDENTIALS: Setting =
     setting("cluster.nats_credentials", "HOMING_CLUSTER_NATS_CREDENTIALS", Kind::Path, None);
 pub(crate) static CLUSTER_NATS_CA: Setting = setting("cluster.nats_ca", "HOMING_CLUSTER_NATS_CA", Kind::Path, None);
@@ -166,6 +174,10 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &CLUSTER_URL,
     &CLUSTER_PEERS,
     &CLUSTER_NATS,
+    &CLUSTER_NATS_USER,
+    &CLUSTER_NATS_PASSWORD,
+    &CLUSTER_NATS_TOKEN,
+    &CLUSTER_NATS_NKEY,
     &CLUSTER_NATS_CREDENTIALS,
     &CLUSTER_NATS_CA,
     &CLUSTER_NAME,

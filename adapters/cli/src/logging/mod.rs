@@ -37,8 +37,9 @@ pub(crate) enum Chatter {
 pub(crate) fn start(global: &Global, chatter: Chatter) {
     let filter = match (global.quiet, global.verbose, chatter) {
         (false, 0, Chatter::Show) => "off",
-        (true, ..) => "error",
-        (false, 0, Chatter::Server | Chatter::Throttled) => "warn,homing=info",
+        (true, ..) => "error,async_nats=off",
+        // A relay says itself, and once, what the library for NATS says at each of its attempts.
+        (false, 0, Chatter::Server | Chatter::Throttled) => "warn,homing=info,async_nats=off",
         (false, 0, Chatter::Command) => "error,homing=warn",
         (false, 1, _) => "info,homing=debug",
         (false, ..) => "debug,homing=trace",

@@ -1,9 +1,10 @@
 //! The relays that a relay works together with, by its settings.
 
 use core::time::Duration;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use homing_relay::directory::{Directory, Fixed, Nats, NatsConfig, NodeInfo};
+use homing_relay::directory::{Directory, Fixed, Nats, NatsAccess, NatsConfig, NodeInfo};
 
 use crate::args::ClusterArgs;
 use crate::config::{Config, settings};
@@ -50,7 +51,7 @@ pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<Option<Clus
                 name: config.text(&settings::CLUSTER_NAME, args.cluster_name.clone()).unwrap_or_default(),
                 me,
                 servers,
-                credentials: config.path(&settings::CLUSTER_NATS_CREDENTIALS, args.cluster_nats_credentials.clone()),
+                access: access(config, args)?,
                 ca: config.path(&settings::CLUSTER_NATS_CA, args.cluster_nats_ca.clone()),
                 lease,
             });
@@ -63,4 +64,34 @@ pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<Option<Clus
         (false, false) => return Err(Failure::usage("a cluster has either a list of its relays or NATS, not both")),
     };
     Ok(Some(Cluster { directory, authority }))
+}
+
+/// How the relay shows NATS who it is: in one way at most.
+fn access(config: &Config, args: &ClusterArgs) -> Result<NatsAccess, Failure> {
+    let path = |setting, flag: &Option<PathBuf>| config.path(setting, flag.clone());
+    let user = config.text(&settings::CLUSTER_NATS_USER, args.cluster_nats_user.clone());
+    let password = path(&settings::CLUSTER_NATS_PASSWORD, &args.cluster_nats_password_file);
+    let by_password = match (user, password) {
+        (Some(user), Some(password)) => Some(NatsAccess::Password { user, password }),
+        (None, None) => None,
+        _ => {
+            let text =
+                "NATS knows users by both a name (--cluster-nats-user) and a password (--cluster-nats-password-file)";
+            return Err(Failure::usage(text));
+        }
+    };
+    let ways = [
+        by_password,
+        path(&settings::CLUSTER_NATS_TOKEN, &args.cluster_nats_token_file).map(NatsAccess::Token),
+        path(&settings::CLUSTER_NATS_NKEY, &args.cluster_nats_nkey_file).map(NatsAccess::Nkey),
+        path(&settings::CLUSTER_NATS_CREDENTIALS, &args.cluster_nats_credentials).map(NatsAccess::Credentials),
+    ];
+    let mut ways = ways.into_iter().flatten();
+    let way = ways.next().unwrap_or_default();
+    if ways.next().is_some() {
+        return Err(Failure::usage(
+            "NATS takes either a user with a password, a token, an nkey, or credentials: give one",
+        ));
+    }
+    Ok(way)
 }

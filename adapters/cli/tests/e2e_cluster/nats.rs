@@ -2,36 +2,14 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Instant;
 
 use crate::balancer::Balancer;
+use crate::server::Server;
 use crate::stage::{BACK, Relay, Stage, free, relays};
 use crate::support::Process;
 use crate::support::client::Http;
-
-struct Server {
-    process: Process,
-    address: SocketAddr,
-    data: PathBuf,
-}
-
-impl Server {
-    async fn start(data: PathBuf, address: SocketAddr) -> Self {
-        let mut command = Command::new("nats-server");
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{path}:/usr/sbin")).args(["-a", "127.0.0.1", "-p", &address.port().to_string()]);
-        command.arg("-js").arg("-sd").arg(&data);
-        let process = Process::spawn("nats-server", command);
-        process.logged("Server is ready").await;
-        Self { process, address, data }
-    }
-
-    async fn restart(&mut self) {
-        *self = Self::start(self.data.clone(), self.address).await;
-    }
-}
 
 /// Three relays, each with a way of its own to the server, which can be cut.
 async fn cluster(dir: &Path, server: SocketAddr) -> (Vec<Relay>, Vec<Balancer>) {
@@ -52,13 +30,13 @@ async fn cluster(dir: &Path, server: SocketAddr) -> (Vec<Relay>, Vec<Balancer>) 
     (relays, ways)
 }
 
-async fn until_all(relays: &[Relay], metric: &str, value: u64) {
+pub(crate) async fn until_all(relays: &[Relay], metric: &str, value: u64) {
     for relay in relays {
         until_metric(relay, metric, value).await;
     }
 }
 
-async fn until_metric(relay: &Relay, metric: &str, value: u64) {
+pub(crate) async fn until_metric(relay: &Relay, metric: &str, value: u64) {
     let started = Instant::now();
     loop {
         let found = relay.metric(metric).await;

@@ -6,7 +6,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::ends::{ask, certificates, reach, tls_from};
+use crate::ends::{ask, reach, tls_from};
+use crate::support::authority::certificates;
 use crate::support::process::homing;
 use crate::support::{PATIENCE, Process, until};
 

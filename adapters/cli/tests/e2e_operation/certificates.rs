@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ends::{Authority, certificates, reach_with, tls_from, trusting};
+use crate::ends::{reach_with, tls_from, trusting};
+use crate::support::authority::{Authority, certificates};
 use crate::support::{HOST, Process, run, until};
 
 struct Relay {

@@ -8,6 +8,7 @@
     reason = "shared, and each test file uses its part"
 )]
 
+pub mod authority;
 pub mod browser;
 pub mod client;
 pub mod process;

@@ -29,7 +29,7 @@ pub use alone::Alone;
 pub use fixed::{Fixed, FixedError};
 pub use name::{BadNode, NodeInfo};
 #[cfg(feature = "cluster")]
-pub use nats::{Nats, NatsConfig, NatsError};
+pub use nats::{Nats, NatsAccess, NatsAccessError, NatsConfig, NatsError};
 
 /// A route as directories know it: [`blinded_route`](homing_core::hop::blinded_route).
 pub type Blinded = [u8; 16];

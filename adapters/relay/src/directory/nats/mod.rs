@@ -11,6 +11,7 @@
 //! | subject `NAME.revoke` | an account was cut off |
 //! | subject `NAME.drain` | a relay is about to stop |
 
+mod access;
 mod claim;
 mod session;
 mod state;
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 use super::lease::Order;
 use super::name::is_name;
 use super::{Blinded, Claiming, Counts, Directory, Node, NodeInfo, Placement, Running, Standing, Unclaimed};
+pub use access::{NatsAccess, NatsAccessError};
 use session::Session;
 use state::State;
 
@@ -43,17 +45,17 @@ pub struct NatsConfig {
     pub name: String,
     /// This relay.
     pub me: NodeInfo,
-    /// The servers, `nats://` or `tls://`.
+    /// The servers, `nats://` or `tls://`. Where one is `tls://`, none is spoken to without TLS.
     pub servers: Vec<String>,
-    /// File with the credentials, as `nsc` writes it.
-    pub credentials: Option<PathBuf>,
+    /// How this relay shows them who it is.
+    pub access: NatsAccess,
     /// PEM file with the authority of the servers' certificates.
     pub ca: Option<PathBuf>,
     /// How long the others count on a relay that says nothing.
     pub lease: Duration,
 }
 
-// URLs may hold passwords.
+// Whoever makes one may put passwords into URLs, before they are refused.
 impl fmt::Debug for NatsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsConfig").field("name", &self.name).field("me", &self.me).finish_non_exhaustive()
@@ -68,16 +70,17 @@ pub enum NatsError {
     #[error("{0:?} is no name for a cluster: use 1 to 32 letters from a to z, digits and -")]
     Name(String),
     /// A server's address is none.
-    #[error("{0} is no address of a NATS server: write nats://host:4222")]
+    #[error("{0:?} is no address of a NATS server: write nats://host:4222 or tls://host:4222")]
     Server(String),
-    /// The credentials cannot be read.
-    #[error("cannot read the credentials for NATS in {path}: {error}")]
-    Credentials {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: std::io::Error,
-    },
+    /// A server's address holds a name or a password. Here is only what follows them.
+    #[error(
+        "the address of NATS at {0:?} holds a user, a password or a token: write it without, and give \
+         --cluster-nats-user and --cluster-nats-password-file, or --cluster-nats-token-file"
+    )]
+    Userinfo(String),
+    /// There is nothing to show it, or nobody to trust.
+    #[error(transparent)]
+    Access(#[from] NatsAccessError),
 }
 
 /// A cluster by NATS. Runs on tokio.
@@ -98,7 +101,6 @@ enum Errand {
 struct Inner {
     config: NatsConfig,
     servers: Vec<async_nats::ServerAddr>,
-    credentials: Option<zeroize::Zeroizing<String>>,
     state: Mutex<State>,
     /// What claims are made by, while the directory is there.
     session: Mutex<Option<Session>>,
@@ -122,23 +124,20 @@ impl Nats {
         if !is_name(&config.name) {
             return Err(NatsError::Name(config.name));
         }
-        let parse = |server: &String| server.parse().map_err(|_| NatsError::Server(without_password(server)));
-        let servers = config.servers.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let servers =
+            config.servers.iter().map(|server| access::parse_server(server)).collect::<Result<Vec<_>, _>>()?;
         if servers.is_empty() {
             return Err(NatsError::Server(String::new()));
         }
-        let read = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).map(zeroize::Zeroizing::new);
-            text.map_err(|error| NatsError::Credentials { path: path.clone(), error })
-        };
-        let credentials = config.credentials.as_ref().map(read).transpose()?;
+        // Now rather than in the log, later.
+        config.access.options()?;
+        config.ca.as_deref().map(access::check_authority).transpose()?;
         let life = UnwrapErr(SysRng).next_u64();
         let state = State::new(config.me.clone(), life, config.lease, Instant::now());
         let (errands, waiting) = mpsc::channel(ERRANDS);
         let inner = Inner {
             config,
             servers,
-            credentials,
             state: Mutex::new(state),
             session: Mutex::default(),
             errands,
@@ -257,13 +256,5 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         *self.inner.session() = None;
         *self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner) = self.errands.take();
-    }
-}
-
-/// A URL that may be shown.
-fn without_password(url: &str) -> String {
-    match url.rsplit_once('@') {
-        Some((_, host)) => format!("nats://…@{host}"),
-        None => url.to_owned(),
     }
 }

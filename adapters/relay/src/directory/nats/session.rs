@@ -7,7 +7,7 @@ use std::time::Instant;
 use async_nats::jetstream::kv::{Entry, Operation, Store, UpdateErrorKind, Watch};
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use async_nats::jetstream::{self, Context};
-use async_nats::{Client, ConnectOptions, Event, Message};
+use async_nats::{Client, Event, Message, ServerAddr};
 use futures_util::StreamExt as _;
 use rand_core::Rng as _;
 use tokio::sync::{Notify, mpsc};
@@ -71,13 +71,13 @@ struct Joined {
 impl Inner {
     /// Connects, keeps up, and begins anew, for ever.
     pub(super) async fn keep(&self, node: &dyn Node, errands: &mut mpsc::Receiver<Errand>) {
-        let mut said = false;
+        let mut said = None;
         loop {
             let lost = match self.join().await {
                 Ok(mut joined) => match self.hear_all(&mut joined, node).await {
                     Ok(()) => {
                         tracing::info!(nodes = self.state().counts(Instant::now()).nodes, "joined the cluster");
-                        said = false;
+                        said = None;
                         *self.session() = Some(joined.session.clone());
                         self.live(&mut joined, node, errands).await
                     }
@@ -100,9 +100,14 @@ impl Inner {
                 }
             };
             self.obey(order, node);
-            if !said {
-                said = true;
-                tracing::warn!(error = %lost, "the cluster's directory is lost; what is here goes on, and it is tried again");
+            // Once for each reason, however often it is tried.
+            let why = lost.to_string();
+            if said.as_ref() != Some(&why) {
+                tracing::warn!(
+                    error = why,
+                    "the cluster's directory is lost; what is here goes on, and it is tried again"
+                );
+                said = Some(why);
             }
             // Those who lost it together do not come back together.
             let jitter = f64::from(UnwrapErr(SysRng).next_u32()) / f64::from(u32::MAX);
@@ -129,10 +134,7 @@ impl Inner {
     }
 
     async fn connect(&self, gone: Arc<Notify>) -> Result<Client, Lost> {
-        let mut options = match &self.credentials {
-            Some(credentials) => ConnectOptions::with_credentials(credentials).map_err(failed)?,
-            None => ConnectOptions::new(),
-        };
+        let mut options = self.config.access.options().map_err(failed)?;
         if let Some(ca) = &self.config.ca {
             options = options.add_root_certificates(ca.clone());
         }
@@ -142,15 +144,21 @@ impl Inner {
             .request_timeout(Some(PATIENCE))
             .ping_interval(self.config.lease.min(Duration::from_secs(10)))
             .no_echo()
-            // A connection that is lost is another session: everything is heard anew.
-            .max_reconnects(1)
+            .require_tls(self.servers.iter().any(ServerAddr::tls_required))
+            // Others than these may go by names that their certificates do not have.
+            .ignore_discovered_servers()
+            // Each is tried once. A connection that is lost is another session: everything is heard anew.
+            .max_reconnects(self.servers.len())
             .event_callback(move |event| {
                 if matches!(event, Event::Disconnected | Event::Closed | Event::LameDuckMode) {
                     gone.notify_one();
                 }
                 core::future::ready(())
             });
-        answer(options.connect(self.servers.as_slice())).await
+        let connecting = options.connect(self.servers.as_slice());
+        let limit = PATIENCE.saturating_mul(u32::try_from(self.servers.len()).unwrap_or(u32::MAX));
+        let connected = timeout(limit, connecting).await.map_err(|_| Lost::Late)?;
+        connected.map_err(|error| Lost::Failed(self.config.access.explain(&error)))
     }
 
     /// Says that this relay lives. The newest process of a name has it.
