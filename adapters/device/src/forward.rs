@@ -1,6 +1,7 @@
 //! A service behind a local TCP listener.
 
 use core::convert::Infallible;
+use core::pin::pin;
 use core::time::Duration;
 use std::io;
 use std::sync::Mutex;
@@ -10,9 +11,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::door::{Door, HostName};
 use crate::error::DeviceError;
+use crate::kind::{Kind, Kinds};
 use crate::splice::splice;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{OpenError, Tunnel};
 
 /// Connections at a time; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -24,25 +27,35 @@ const LOG_PAUSE: Duration = Duration::from_secs(5);
 /// Carries every connection to the service, each on a stream of its own, for ever. Half-closes go
 /// both ways; a side that aborts frees the other at once, and what ends before its time is reset.
 /// Dropping the future ends every connection.
-pub async fn forward(tunnel: Tunnel, service: &str, listener: TcpListener) -> Infallible {
-    let service: Arc<str> = service.into();
-    let log = Arc::new(Log::default());
+///
+/// An HTTP service is not reached by pages of other sites, nor under a name that anybody can have lead to
+/// the listener, except for those in `allowed`.
+pub async fn forward(tunnel: Tunnel, service: &str, listener: TcpListener, allowed: &[HostName]) -> Infallible {
+    let end = Arc::new(End {
+        kinds: Kinds::new(tunnel.clone(), service),
+        tunnel,
+        service: service.into(),
+        allowed: allowed.into(),
+        log: Log::default(),
+    });
     let mut connections = JoinSet::new();
+    let mut learning = pin!(end.kinds.learn());
     loop {
         tokio::select! {
+            never = &mut learning => match never {},
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((tcp, _)) => {
-                    let (tunnel, service, log) = (tunnel.clone(), service.clone(), log.clone());
+                    let end = end.clone();
                     connections.spawn(async move {
-                        if let Err(error) = serve(tcp, &tunnel, &service).await {
-                            log.note(&service, &error);
+                        if let Err(error) = end.serve(tcp).await {
+                            end.log.note(&end.service, &error);
                         }
                     });
                 }
                 Err(error) => {
                     // Out of descriptors: those in use come back.
-                    log.note(&service, &DeviceError::Broken(error));
+                    end.log.note(&end.service, &DeviceError::Broken(error));
                     sleep(EXHAUSTED).await;
                 }
             }
@@ -50,18 +63,41 @@ pub async fn forward(tunnel: Tunnel, service: &str, listener: TcpListener) -> In
     }
 }
 
-async fn serve(tcp: TcpStream, tunnel: &Tunnel, service: &str) -> Result<(), DeviceError> {
-    tcp.set_nodelay(true)?;
-    let opened = tokio::select! {
-        opened = tunnel.open(service) => opened,
-        // Whoever waits for the host may lose patience.
-        error = hung_up(&tcp) => return Err(error.into()),
-    };
-    match opened {
-        Ok(stream) => splice(tcp, stream).await.map_err(DeviceError::from_stream),
-        Err(error) => {
-            let _ = tcp.set_zero_linger();
-            Err(error.into())
+/// What the connections of a listener share.
+struct End {
+    tunnel: Tunnel,
+    service: Box<str>,
+    kinds: Kinds,
+    allowed: Arc<[HostName]>,
+    log: Log,
+}
+
+impl End {
+    async fn serve(&self, tcp: TcpStream) -> Result<(), DeviceError> {
+        tcp.set_nodelay(true)?;
+        let opened = async {
+            let stream = self.tunnel.open(&self.service).await?;
+            Ok((stream, self.door().await))
+        };
+        let opened: Result<_, OpenError> = tokio::select! {
+            opened = opened => opened,
+            // Whoever waits for the host may lose patience.
+            error = hung_up(&tcp) => return Err(error.into()),
+        };
+        match opened {
+            Ok((stream, door)) => splice(tcp, stream, door).await.map_err(DeviceError::from_stream),
+            Err(error) => {
+                let _ = tcp.set_zero_linger();
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn door(&self) -> Door {
+        match self.kinds.now().await {
+            Kind::Http => Door::http(self.allowed.clone()),
+            Kind::Raw => Door::open(),
+            Kind::NotTold => Door::unknown(self.allowed.clone()),
         }
     }
 }

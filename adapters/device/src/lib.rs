@@ -12,11 +12,13 @@
 #![forbid(unsafe_code)]
 
 pub mod connect;
+mod door;
 pub mod error;
 pub mod forward;
 mod guest;
 pub mod http_proxy;
 mod keep;
+mod kind;
 mod lane;
 pub mod mirror;
 pub mod news;
@@ -31,6 +33,7 @@ pub mod tunnel;
 pub mod tunnels;
 
 pub use connect::connect;
+pub use door::{HostName, NotAName};
 pub use error::DeviceError;
 pub use forward::forward;
 pub use mirror::{Alarm, Break};

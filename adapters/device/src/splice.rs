@@ -11,12 +11,15 @@ use homing_core::mux::reset::CANCELLED;
 use homing_tokio::TunnelStream;
 use rustix::net::Shutdown;
 use rustix::net::sockopt::set_socket_linger;
-use tokio::io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::door::{Door, MAX_HEAD, Refusal};
+
 /// Bytes moved at a time: two full records.
 const BUFFER: usize = 32 * 1024;
+const _: () = assert!(BUFFER >= MAX_HEAD, "what the door holds back has room");
 /// Rounds before other tasks get their turn.
 const ROUNDS: usize = 16;
 /// How long bytes that nobody wants are still taken from a client, so that closing does not take
@@ -27,7 +30,11 @@ const LINGER: Duration = Duration::from_secs(2);
 struct Way {
     buf: Box<[u8]>,
     from: usize,
+    /// Where those that may go end; those from there on are held back.
+    may: usize,
     to: usize,
+    /// Whether some were let go.
+    begun: bool,
     state: Flow,
 }
 
@@ -39,63 +46,122 @@ enum Flow {
     Done,
 }
 
+/// Why nothing more is carried.
+enum End {
+    Broken(io::Error),
+    Refused(Refusal),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<rustix::io::Errno> for End {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
 impl Way {
     fn new() -> Self {
-        Self { buf: vec![0; BUFFER].into(), from: 0, to: 0, state: Flow::Open }
+        Self { buf: vec![0; BUFFER].into(), from: 0, may: 0, to: 0, begun: false, state: Flow::Open }
     }
 
+    /// Nothing that may go.
     const fn is_empty(&self) -> bool {
-        self.from >= self.to
+        self.from >= self.may
+    }
+
+    const fn holds_back(&self) -> bool {
+        self.may < self.to
     }
 
     fn pending(&self) -> &[u8] {
-        self.buf.get(self.from..self.to).unwrap_or_default()
+        self.buf.get(self.from..self.may).unwrap_or_default()
     }
 
+    /// Room behind what is held back, once all else has gone.
+    fn room(&mut self) -> &mut [u8] {
+        if self.from > 0 {
+            self.buf.copy_within(self.from.min(self.to)..self.to, 0);
+            self.to = self.to.saturating_sub(self.from);
+            (self.from, self.may) = (0, 0);
+        }
+        self.buf.get_mut(self.to..).unwrap_or_default()
+    }
+
+    /// So many more bytes came, none at the end.
     const fn filled(&mut self, len: usize) {
-        self.from = 0;
-        self.to = len;
+        self.to = self.to.saturating_add(len);
         if len == 0 {
+            self.to = self.may; // a head without an end is no request
             self.state = Flow::Ending;
         }
+    }
+
+    fn held_back(&self) -> &[u8] {
+        self.buf.get(self.may..self.to).unwrap_or_default()
+    }
+
+    /// Lets so many of those go that were held back.
+    const fn release(&mut self, len: usize) {
+        self.may = self.may.saturating_add(len);
+        self.begun |= len > 0;
     }
 }
 
 /// Carries bytes until both ways have ended. Before that the TCP connection only ends by a reset,
 /// be it for an error, because this future is dropped or because the process is killed: its client
-/// cannot take a truncated answer for a whole one.
+/// cannot take a truncated answer for a whole one. The door decides how far what the client says goes.
 ///
 /// # Errors
 /// Why it broke off.
-pub(crate) async fn splice(tcp: TcpStream, mut stream: TunnelStream) -> io::Result<()> {
+pub(crate) async fn splice(tcp: TcpStream, mut stream: TunnelStream, mut door: Door) -> io::Result<()> {
     tcp.set_zero_linger()?;
     let carried = {
         let mut aborted = pin!(abort(&tcp));
         let (mut up, mut down) = (Way::new(), Way::new());
         let mut unwanted = false;
-        poll_fn(|cx| {
+        let ended = poll_fn(|cx| {
             for _ in 0..ROUNDS {
                 // What is there to hear, before an abort is taken to be all there is.
-                let moved_up = poll_up(&tcp, &mut stream, &mut up, &mut unwanted, cx)?;
+                let moved_up = poll_up(&tcp, &mut stream, &mut up, &mut door, &mut unwanted, cx)?;
                 let moved_down = poll_down(&mut stream, &tcp, &mut down, cx)?;
+                if down.begun {
+                    door.hear_service();
+                }
+                // What is held back would tell whether the service wants more.
+                unwanted |= down.state == Flow::Done && up.holds_back();
                 if down.state == Flow::Done && (up.state == Flow::Done || unwanted) {
                     return Poll::Ready(Ok(unwanted));
                 }
                 if !moved_up && !moved_down {
-                    return aborted.as_mut().poll(cx).map(Err);
+                    return aborted.as_mut().poll(cx).map(|error| Err(error.into()));
                 }
             }
             cx.waker().wake_by_ref();
             Poll::Pending
         })
-        .await
+        .await;
+        // In the middle of a conversation an answer could be taken for another one's. A browser whose connection is reset
+        // there asks again on a fresh one.
+        ended.map_err(|end| (end, up.begun || down.begun))
     };
     let unwanted = match carried {
         Ok(unwanted) => unwanted,
-        Err(error) => {
+        Err((end, begun)) => {
             // Dropped, it would still deliver what the client had finished before it left.
             stream.abort(CANCELLED);
-            return Err(error);
+            let refusal = match end {
+                End::Broken(error) => return Err(error),
+                End::Refused(refusal) => refusal,
+            };
+            if !begun {
+                let _ = timeout(LINGER, refuse(tcp, &refusal)).await;
+            }
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal.text()));
         }
     };
     set_socket_linger(&tcp, None)?;
@@ -112,19 +178,21 @@ fn poll_up(
     tcp: &TcpStream,
     stream: &mut TunnelStream,
     way: &mut Way,
+    door: &mut Door,
     unwanted: &mut bool,
     cx: &mut Context<'_>,
-) -> io::Result<bool> {
+) -> Result<bool, End> {
     let mut moved = false;
     if way.state == Flow::Open
         && way.is_empty()
-        && let Poll::Ready(len) = poll_read(tcp, &mut way.buf, cx)
+        && let Poll::Ready(len) = poll_read(tcp, way.room(), cx)
     {
         way.filled(len?);
+        way.release(door.admit(way.held_back()).map_err(End::Refused)?);
         moved = true;
     }
     if *unwanted {
-        way.from = way.to;
+        (way.from, way.may) = (way.to, way.to);
         return Ok(moved);
     }
     while !way.is_empty() {
@@ -149,14 +217,15 @@ fn poll_up(
 }
 
 /// From the stream to TCP; true where something moved.
-fn poll_down(stream: &mut TunnelStream, tcp: &TcpStream, way: &mut Way, cx: &mut Context<'_>) -> io::Result<bool> {
+fn poll_down(stream: &mut TunnelStream, tcp: &TcpStream, way: &mut Way, cx: &mut Context<'_>) -> Result<bool, End> {
     let mut moved = false;
     if way.state == Flow::Open && way.is_empty() {
-        let mut buf = ReadBuf::new(&mut way.buf);
+        let mut buf = ReadBuf::new(way.room());
         if let Poll::Ready(read) = Pin::new(stream).poll_read(cx, &mut buf) {
             read?;
             let len = buf.filled().len();
             way.filled(len);
+            way.release(len);
             moved = true;
         }
     }
@@ -183,6 +252,15 @@ async fn abort(tcp: &TcpStream) -> io::Error {
         Ok(_) => tcp.take_error().ok().flatten().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()),
         Err(error) => error,
     }
+}
+
+/// Answers instead of the service.
+async fn refuse(mut tcp: TcpStream, refusal: &Refusal) -> io::Result<()> {
+    set_socket_linger(&tcp, None)?;
+    tcp.write_all(&refusal.answer()).await?;
+    tcp.shutdown().await?;
+    drain(&tcp).await;
+    Ok(())
 }
 
 async fn drain(tcp: &TcpStream) {

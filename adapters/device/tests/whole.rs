@@ -94,7 +94,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("its address");
         let tunnel = tunnel.clone();
-        tokio::spawn(async move { homing_device::forward(tunnel, "raw", listener).await });
+        tokio::spawn(async move { homing_device::forward(tunnel, "raw", listener, &[]).await });
         at
     }
 

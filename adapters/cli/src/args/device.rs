@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 use core::str::FromStr;
 
 use clap::{Args, Subcommand};
+use homing_device::HostName;
 
 use super::{GrantArgs, QrArgs};
 
@@ -70,6 +71,12 @@ changed, is noticed: `homing status` and this command then warn until --accept s
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+An HTTP service is only reached by names that nobody else can have lead here: addresses, localhost, names without a dot\n\
+and those in .localhost, .homing, .local, .lan, .internal and .home.arpa (others: 421). Pages in a browser that are from\n\
+neither this machine nor the name asked for cannot use it (403), though they may link to it. --allow-host lifts both for\n\
+a name: that of a reverse proxy in front, or of a site whose pages are to use the service.\n\n\
+Example: homing forward nas/web 127.0.0.1:9000")]
 pub(crate) struct ForwardArgs {
     /// A paired host, by name or id, and one of its services
     #[arg(value_name = "HOST/SERVICE")]
@@ -77,6 +84,9 @@ pub(crate) struct ForwardArgs {
     /// Where to listen; port 0 takes any free one
     #[arg(value_name = "LISTEN_ADDR")]
     pub(crate) listen: SocketAddr,
+    /// A further name by which an HTTP service may be asked for, and whose pages may use it. Repeatable
+    #[arg(long = "allow-host", value_name = "NAME")]
+    pub(crate) allow_hosts: Vec<HostName>,
 }
 
 #[derive(Debug, Args)]

@@ -22,7 +22,7 @@ pub(super) async fn receive(args: &DemoArgs, stage: &Stage, out: Output) -> Resu
         format_args!("\n  {} {}\n", out.bold("Open in a browser, through the tunnel:"), out.green(&url)),
     )?;
     tokio::select! {
-        never = homing_device::forward(stage.tunnel.clone(), SERVICE, listener) => match never {},
+        never = homing_device::forward(stage.tunnel.clone(), SERVICE, listener, &[]) => match never {},
         ended = invite(args, stage, out) => ended,
     }
 }

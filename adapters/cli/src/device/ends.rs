@@ -32,7 +32,7 @@ pub(crate) async fn forward(args: ForwardArgs, data: &Path, out: Output) -> Resu
     let over = tunnel.clone();
     let served = serve(data, &tunnels, out, async {
         tokio::select! {
-            never = homing_device::forward(tunnel, service, listener) => match never {},
+            never = homing_device::forward(tunnel, service, listener, &args.allow_hosts) => match never {},
             () = stop => Ok(()),
             error = over.over() => Err(error.into()),
         }

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod breaks;
+mod door;
 mod fairness;
 mod feeds;
 mod http;

@@ -209,9 +209,14 @@ impl Device {
 
     /// The same at a given address.
     pub async fn forward_at(&self, service: &str, listen: SocketAddr) -> Forward {
+        self.forward_with(service, listen, &[]).await
+    }
+
+    /// The same with further flags.
+    pub async fn forward_with(&self, service: &str, listen: SocketAddr, flags: &[&str]) -> Forward {
         let (path, listen) = (format!("{HOST}/{service}"), listen.to_string());
         let name = format!("{} forward {service}", self.name);
-        let process = Process::start(&name, &self.data, &["forward", &path, &listen, "--json"]);
+        let process = Process::start(&name, &self.data, &[&["forward", &path, &listen, "--json"], flags].concat());
         let listening = process.event("listening").await;
         let address = listening["address"].as_str().expect("an address").parse().expect("IP:PORT");
         Forward { process, address }
