@@ -81,6 +81,10 @@ async fn garbage_at_every_port_disturbs_nobody() {
         for (port, whose) in [(relay, "relay"), (web, "forward"), (proxy, "proxy"), (settings, "settings")] {
             let answer = throw(port, &bytes).await;
             let text = String::from_utf8_lossy(&answer);
+            // An upgrade that only a relay minds is a proper request: what to answer is the service's business.
+            if whose == "forward" && bytes.starts_with(b"GET /homing/1 HTTP/1.1\r\n") {
+                continue;
+            }
             assert!(
                 !text.starts_with("HTTP/1.1 1") && !text.starts_with("HTTP/1.1 2"),
                 "{name} at the {whose}: {text}"
