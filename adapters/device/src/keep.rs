@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::DeviceError;
+use crate::idle;
 use crate::lane::{Ending, Finish, Lane, profile};
 use crate::news;
 use crate::profile::Profiles;
@@ -100,10 +101,12 @@ impl Keeper {
     pub(crate) async fn keep(mut self) {
         let shared = self.shared.clone();
         let mut news = pin!(news::follow(shared.clone(), self.data.clone()));
+        let mut idle = pin!(idle::watch(shared.clone()));
         let mut running = pin!(self.run());
         let why = tokio::select! {
             why = &mut running => why,
             never = &mut news => match never {},
+            never = &mut idle => match never {},
             () = shared.stop.notified() => {
                 if let Some(opener) = shared.opener() {
                     opener.close();
@@ -120,8 +123,15 @@ impl Keeper {
     async fn run(&mut self) -> Option<String> {
         let (mut begin, mut before) = (Instant::now(), None);
         loop {
+            self.shared.wanted().await;
             match self.race(begin, before).await {
                 Ok(Outcome { verdict, why, pause }) => (begin, before) = (Instant::now() + pause, Some((verdict, why))),
+                // It was laid to rest.
+                Err(None) if self.shared.opener().is_none() => {
+                    let relays = self.relays();
+                    self.shared.show_relays(&relays);
+                    (begin, before) = (Instant::now(), None);
+                }
                 Err(why) => return why,
             }
         }

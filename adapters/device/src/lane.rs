@@ -266,11 +266,12 @@ impl Listener<'_> {
     }
 }
 
-/// Asks the host where else it can be reached, and notes it.
+/// Asks the host where else it can be reached, and when to let it sleep, and notes it.
 async fn learn_relays(shared: Arc<Shared>, data: PathBuf, opener: Opener) {
     let Some(stream) = opener.open() else { return };
     // A call that has ended will not say.
     let Ok(offer) = service::ask(stream.into()).await else { return };
+    shared.rest_after.send_replace(offer.rest_after.map(Duration::from_secs));
     let id = shared.host.id.clone();
     let stored = tokio::task::spawn_blocking(move || note_relays(&data, &id, &offer.relays)).await;
     if let Ok(Err(error)) = stored {

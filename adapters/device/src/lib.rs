@@ -17,6 +17,7 @@ pub mod error;
 pub mod forward;
 mod guest;
 pub mod http_proxy;
+mod idle;
 mod keep;
 mod kind;
 mod lane;

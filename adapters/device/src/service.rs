@@ -32,6 +32,9 @@ pub(crate) struct Offer {
     /// The relays that it can be reached through, `wss://…`. An older host names none.
     #[serde(default)]
     pub(crate) relays: Vec<String>,
+    /// After how many seconds without a stream its devices may leave it, so that it can sleep.
+    #[serde(default)]
+    pub(crate) rest_after: Option<u64>,
 }
 
 /// The first bytes of a stream to the service `name`; none where no service can have that name.

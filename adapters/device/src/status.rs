@@ -20,6 +20,8 @@ pub enum LinkState {
     Connecting,
     /// The host answered, by a real round trip.
     Connected,
+    /// The host is on demand, and nobody wants anything of it: it is dialled when somebody does.
+    Resting,
     /// Between two attempts.
     Waiting,
     /// Between two attempts, and a person should do something.

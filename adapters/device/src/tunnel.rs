@@ -77,6 +77,10 @@ pub(crate) struct Shared {
     pub(crate) moves: watch::Sender<u64>,
     /// Who wants to hear what the host tells.
     pub(crate) news: broadcast::Sender<News>,
+    /// Held once by this, and by each stream that somebody has opened.
+    pub(crate) streams: Arc<()>,
+    /// How long the host wants to be called without a stream; none for ever.
+    pub(crate) rest_after: watch::Sender<Option<Duration>>,
 }
 
 /// What the call is doing.
@@ -96,6 +100,7 @@ pub(crate) struct View {
 pub(crate) enum Phase {
     Connecting,
     Connected(Opener),
+    Resting,
     Waiting(Instant),
     Refused(Instant),
     Over,
@@ -106,6 +111,7 @@ impl Phase {
         match self {
             Self::Connecting => LinkState::Connecting,
             Self::Connected(_) => LinkState::Connected,
+            Self::Resting => LinkState::Resting,
             Self::Waiting(_) => LinkState::Waiting,
             Self::Refused(_) => LinkState::Refused,
             Self::Over => LinkState::Ended,
@@ -113,18 +119,23 @@ impl Phase {
     }
 }
 
+impl View {
+    /// The call is doing something else now.
+    pub(crate) fn enter(&mut self, phase: Phase, error: Option<String>) {
+        if self.phase.state() != phase.state() {
+            self.since = unix_now();
+        }
+        if error.is_some() || matches!(phase, Phase::Connected(_)) {
+            self.last_error = error;
+        }
+        self.phase = phase;
+    }
+}
+
 impl Shared {
     /// Shows that the call is doing something else now.
     pub(crate) fn enter(&self, phase: Phase, error: Option<String>) {
-        self.view.send_modify(|view| {
-            if view.phase.state() != phase.state() {
-                view.since = unix_now();
-            }
-            if error.is_some() || matches!(phase, Phase::Connected(_)) {
-                view.last_error = error;
-            }
-            view.phase = phase;
-        });
+        self.view.send_modify(|view| view.enter(phase, error));
     }
 
     /// Shows these relays, none of them dialled yet.
@@ -193,6 +204,8 @@ impl Tunnel {
             stop: Notify::new(),
             moves: watch::Sender::new(0),
             news,
+            streams: Arc::default(),
+            rest_after: watch::Sender::new(None),
         });
         tokio::spawn(Keeper::new(shared.clone(), data, tls, keep).keep());
         Self(Arc::new(Held(shared)))
@@ -233,7 +246,7 @@ impl Tunnel {
         let (round_trip, measured_at, retry_at) = match &view.phase {
             Phase::Connected(opener) => (opener.round_trip(), opener.round_trip_at(), None),
             Phase::Waiting(until) | Phase::Refused(until) => (None, None, Some(*until)),
-            Phase::Connecting | Phase::Over => (None, None, None),
+            Phase::Connecting | Phase::Resting | Phase::Over => (None, None, None),
         };
         let left = retry_at.map(|at| at.saturating_duration_since(Instant::now()).as_millis());
         LinkStatus {
@@ -278,8 +291,10 @@ impl Tunnel {
         let mut views = shared.view.subscribe();
         let deadline = Instant::now() + OPEN_TIMEOUT;
         loop {
-            let opener = match &views.borrow_and_update().phase {
-                Phase::Connected(opener) => Some(opener.clone()),
+            let opened = match &views.borrow_and_update().phase {
+                // While the view is borrowed: nobody lays the call to rest meanwhile. One that has just ended opens none,
+                // and shows something else in a moment.
+                Phase::Connected(opener) => opener.open_holding(shared.streams.clone()),
                 // Told at once: waiting would not help.
                 Phase::Over | Phase::Refused(_) => break,
                 // Some relays may be dialled while others rest.
@@ -287,11 +302,12 @@ impl Tunnel {
                     shared.asked_for.notify_one();
                     None
                 }
+                Phase::Resting => None,
             };
-            // A call that has just ended opens none, and shows something else in a moment.
-            if let Some(stream) = opener.and_then(|opener| opener.open()) {
+            if let Some(stream) = opened {
                 return Ok(stream.into());
             }
+            shared.wake();
             if timeout_at(deadline, views.changed()).await.is_err() {
                 let why = self.last_error("the host does not answer; check that it runs and is connected to its relay");
                 return Err(OpenError::NotReachable { why });

@@ -63,6 +63,8 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) struct Pipe {
     state: Mutex<State>,
+    /// Dropped with it.
+    _held: Option<Arc<()>>,
 }
 
 /// The loop that carries a pipe, and the conversation there.
@@ -99,8 +101,12 @@ impl fmt::Debug for State {
 
 impl Pipe {
     pub(crate) fn new(conversation: u64, bell: Arc<dyn Ring>) -> Arc<Self> {
+        Self::holding(conversation, bell, None)
+    }
+
+    pub(crate) fn holding(conversation: u64, bell: Arc<dyn Ring>, held: Option<Arc<()>>) -> Arc<Self> {
         let state = State { place: Some(Place { bell, conversation }), ..State::default() };
-        Arc::new(Self { state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(state), _held: held })
     }
 
     // The application's side.

@@ -328,7 +328,12 @@ pub(crate) fn offer(shared: &Shared, device: &str, guest: Option<&Guest>) -> Val
     let services = exposed.iter().filter(|service| shown(service));
     let list: Vec<_> = services.map(|service| json!({ "name": service.name(), "kind": service.kind() })).collect();
     // Devices were paired through one of them, and fall back on the others.
-    json!({ "services": list, "relays": shared.relay_names(), "max_sessions": shared.max_sessions })
+    let mut offer = json!({ "services": list, "relays": shared.relay_names(), "max_sessions": shared.max_sessions });
+    if shared.on_demand {
+        // It cannot sleep while devices stay that want nothing of it.
+        offer["rest_after"] = shared.linger.as_secs().max(1).into();
+    }
+    offer
 }
 
 async fn read_name(stream: &mut TunnelStream) -> std::io::Result<String> {

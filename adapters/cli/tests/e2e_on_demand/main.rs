@@ -11,9 +11,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use support::client::{curl, curled};
+use support::client::{Http, curl, curled};
 use support::service::Site;
-use support::{HOST, PATIENCE, Process, World, run, until};
+use support::{Device, HOST, PATIENCE, Process, World, run, until};
 
 const SETTINGS: &str = "on_demand = true\nlinger_seconds = 1";
 const READY: &str = "waiting at relay";
@@ -74,6 +74,13 @@ async fn asleep(world: &World) {
     assert_eq!((status["links"][0]["state"].as_str(), status["sessions"].as_u64()), (Some("waiting"), Some(0)));
 }
 
+/// What the call of a device's process is doing.
+async fn link_of(device: &Device) -> String {
+    let all = ask(&device.data, &["status", "--json"]).await;
+    let role = all["roles"].as_array().unwrap().iter().find(|role| role["role"] == "device").unwrap().clone();
+    role["links"][0]["state"].as_str().unwrap().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_one_stream_and_a_device_wakes_it() {
     let (_site, mut world) = start().await;
@@ -89,13 +96,23 @@ async fn it_keeps_one_stream_and_a_device_wakes_it() {
         let forward = device.forward("web").await;
         let answer = curled(&["--max-time", "30", &forward.url("/show")]).await;
         assert!(answer.starts_with("GET /show") && answer.contains(&device.id), "{answer}");
-        let now = status(&world).await;
-        assert_eq!(now["links"][0]["state"], "connected", "{now}");
-        assert_eq!(counts(&world).await, [1, 1, 3], "round {round}: a stream, a link, and the device's");
-        assert_eq!(connections(&world.host, world.relay_address.port()), 2);
-        // As long as the device is there it stays, whatever the time.
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        assert_eq!(counts(&world).await, [1, 1, 3]);
+        // As long as the device has a stream it stays, whatever the time.
+        let mut feed = Http::to(forward.address).await;
+        assert_eq!(feed.get("/events/1").await.status, 200);
+        for _ in 0..2 {
+            let now = status(&world).await;
+            assert_eq!(now["links"][0]["state"], "connected", "{now}");
+            assert_eq!(counts(&world).await, [1, 1, 3], "round {round}: a stream, a link, and the device's");
+            assert_eq!(connections(&world.host, world.relay_address.port()), 2);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        // A device that wants nothing of it lets it sleep, and wakes it when it wants something.
+        drop(feed);
+        asleep(&world).await;
+        assert_eq!(link_of(&device).await, "resting");
+        assert!(forward.process.is_running());
+        let again = curled(&["--max-time", "30", &forward.url("/show")]).await;
+        assert!(again.contains(&device.id), "{again}");
         drop(forward);
         asleep(&world).await;
     }
@@ -177,12 +194,14 @@ async fn there_are_no_more_sessions_than_it_allows() {
     assert_eq!(status(&world).await["max_sessions"], 1);
     let forward = first.forward("web").await;
     assert!(curled(&["--max-time", "30", &forward.url("/show")]).await.contains(&first.id));
+    let mut feed = Http::to(forward.address).await;
+    assert_eq!(feed.get("/events/1").await.status, 200);
     let turned_away = second.forward("web").await;
     let answer = curl(&["--max-time", "3", &turned_away.url("/show")]).await;
     assert!(!answer.stdout.contains(&second.id), "{answer}");
     turned_away.process.logged("not connected").await;
-    // It has its turn once the first has left.
-    drop(forward);
+    // It has its turn once the first wants nothing more.
+    drop(feed);
     let answer = curl(&["--max-time", "35", "--retry", "20", "--retry-all-errors", &turned_away.url("/show")]).await;
     assert!(answer.stdout.contains(&second.id), "{answer}");
 }

@@ -26,7 +26,18 @@ impl Opener {
     /// A stream to the host, to be written to at once. None where the call has ended.
     #[must_use]
     pub fn open(&self) -> Option<Stream> {
-        let pipe = Pipe::new(0, self.bell.clone());
+        self.begin(None)
+    }
+
+    /// The same; `held` is let go of when nothing of the stream is left, neither with whoever uses it nor to be sent. So
+    /// streams can be counted, over all calls that carry them.
+    #[must_use]
+    pub fn open_holding(&self, held: Arc<()>) -> Option<Stream> {
+        self.begin(Some(held))
+    }
+
+    fn begin(&self, held: Option<Arc<()>>) -> Option<Stream> {
+        let pipe = Pipe::holding(0, self.bell.clone(), held);
         self.bell.command(Command::Open(pipe.clone())).ok()?;
         Some(Stream::new(pipe))
     }

@@ -1,5 +1,7 @@
 //! The whole path in one process: a relay, a host with raw services, and the device under test.
 
+mod rest;
+
 use core::future::Future;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -106,13 +108,20 @@ impl World {
 }
 
 async fn start_host(data: &Path, relay: SocketAddr, service: SocketAddr) -> (HostHandle, RunningHost) {
-    let config = HostConfig {
+    run_host(config(data, relay, service)).await
+}
+
+fn config(data: &Path, relay: SocketAddr, service: SocketAddr) -> HostConfig {
+    HostConfig {
         exposed: vec![
             format!("raw=tcp://{service}").parse().expect("a service"),
             "dead=tcp://127.0.0.1:9".parse().expect("a service"),
         ],
         ..HostConfig::new(data, "Workshop", format!("ws://{relay}").parse().expect("an address"))
-    };
+    }
+}
+
+async fn run_host(config: HostConfig) -> (HostHandle, RunningHost) {
     let host = Host::open(config).expect("a host");
     let handle = host.handle();
     let (stop, stopped) = oneshot::channel();
