@@ -22,17 +22,13 @@ use crate::lane::{Ending, Finish, Lane, profile};
 use crate::news;
 use crate::profile::Profiles;
 use crate::race::{Next, Race};
+use crate::random;
 use crate::retry::{Cause, Verdict, blames_capability, blames_keys, is_expiry, judge, phrase};
 use crate::status::RelayState;
 use crate::tunnel::{CLOSE_TIMEOUT, Phase, Shared};
-use crate::{jitter, random};
 
 /// The longest pause where the next attempt should come soon.
 const SOON: Duration = Duration::from_secs(1);
-/// The longest pause after a call was lost that had worked.
-const AT_ONCE: Duration = Duration::from_millis(100);
-/// Calls that are lost faster than this wait as others do.
-const HURRY_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait with nothing to dial.
 const SLOW: Duration = Duration::from_secs(30);
 /// A call that lasted so long was no part of a storm.
@@ -55,8 +51,6 @@ pub(crate) struct Keeper {
     leaving: Option<RelayUrl>,
     /// The session between two calls.
     kept: Kept,
-    /// When a call that was lost was last followed by an attempt at once.
-    hurried: Option<Instant>,
     surroundings: Surroundings,
     changes: watch::Sender<u64>,
 }
@@ -91,7 +85,6 @@ impl Keeper {
             last_good: None,
             leaving: None,
             kept: Kept::new(keep),
-            hurried: None,
             surroundings: Surroundings::watch(),
             changes: watch::Sender::new(0),
         }
@@ -234,15 +227,7 @@ impl Keeper {
         if matches!(ending.cause, Cause::Moved | Cause::Followed) {
             *backoff = Backoff::new();
         }
-        let mut jittered = backoff.failed(TokioClock.now(), &mut random());
-        // What was lost a moment ago may be back: its streams should hardly notice.
-        if ending.proved.is_some() && self.hurried.is_none_or(|at| at.elapsed() >= HURRY_EVERY) {
-            self.hurried = Some(Instant::now());
-            jittered = AT_ONCE.mul_f64(jitter());
-            if ending.lasted >= HEALTHY {
-                *backoff = Backoff::new();
-            }
-        }
+        let jittered = backoff.failed(TokioClock.now(), &mut random());
         let mut verdict = judge(&ending.cause, ending.lasted, ending.other_way);
         let blames_keys = ending.proved.is_none() && ending.other_keys && blames_keys(&ending.cause);
         if blames_keys {

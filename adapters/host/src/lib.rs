@@ -42,11 +42,6 @@ use audit::{AuditError, Trail};
 use service::{ExposeError, Service, Services};
 use shared::Shared;
 
-/// A random part of one.
-fn jitter() -> f64 {
-    f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX)
-}
-
 /// The system's randomness. Without it nothing here can go on safely, hence the panic inside.
 fn random() -> UnwrapErr<SysRng> {
     UnwrapErr(SysRng)

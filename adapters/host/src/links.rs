@@ -27,13 +27,6 @@ use crate::waiting;
 const SUPERSEDED: &str = "another host with the same key has taken over at this relay: stop one of them, then \
     `homing host disable` and `homing host enable` here, or start this one anew";
 
-/// The longest pause after a link was lost that had worked.
-const AT_ONCE: Duration = Duration::from_millis(100);
-/// Links that are lost faster than this wait as others do.
-const HURRY_EVERY: Duration = Duration::from_secs(1);
-/// A link that lasted so long was no part of a storm.
-const HEALTHY: Duration = Duration::from_secs(10);
-
 /// Of a link that a host on demand has no need of.
 const ASLEEP: &str = "asleep";
 
@@ -197,7 +190,6 @@ async fn keep(shared: Arc<Shared>, relay: usize, url: RelayUrl, way: Way, mut wa
     let place = way.place();
     let mut surroundings = Surroundings::watch();
     let mut backoff = Backoff::new();
-    let mut hurried: Option<Instant> = None;
     loop {
         if !*wanted.borrow_and_update() {
             let idle = if place == At::Link && shared.on_demand { ASLEEP } else { "disabled" };
@@ -273,15 +265,7 @@ async fn keep(shared: Arc<Shared>, relay: usize, url: RelayUrl, way: Way, mut wa
             backoff = Backoff::new();
             continue;
         }
-        let mut delay = backoff.failed(now, &mut crate::random());
-        // What was lost a moment ago may be back: the streams of its devices should hardly notice.
-        if proved && hurried.is_none_or(|at| at.elapsed() >= HURRY_EVERY) {
-            hurried = Some(Instant::now());
-            delay = AT_ONCE.mul_f64(crate::jitter());
-            if lost.began.is_some_and(|began| now.since(began) >= HEALTHY) {
-                backoff = Backoff::new();
-            }
-        }
+        let delay = backoff.failed(now, &mut crate::random());
         tracing::warn!(relay = url.authority(), error = lost.why, retry = ?delay, "link lost");
         status(&shared, relay, place, |status| {
             status.enter("retrying");

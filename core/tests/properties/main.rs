@@ -2,6 +2,7 @@
 //! `any_input`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod backoff;
 mod change;
 mod codecs;
 mod credit;

@@ -19,12 +19,6 @@ use crate::peer::{Host, HostKeys, Said, chance};
 use crate::target::Target;
 use crate::wire::Lost;
 
-/// The longest pause after a link was lost that had worked: as in `adapters/host`.
-const AT_ONCE: Duration = Duration::from_millis(100);
-/// Links that are lost faster than this wait as others do.
-const HURRY_EVERY: Duration = Duration::from_secs(1);
-/// A link that lasted so long was no part of a storm.
-const HEALTHY: Duration = Duration::from_secs(10);
 /// How long a host goes on at most with a relay that is about to stop.
 const LEAVE_WITHIN: u32 = 3000;
 
@@ -92,11 +86,9 @@ impl Crowd {
 /// A host's life: the order of things is that of `adapters/host`.
 async fn keep(keys: &HostKeys, target: &Target, number: usize, manner: Manner, fate: &Fate, first: Option<Host>) {
     let mut backoff = Backoff::new();
-    let mut hurried: Option<Instant> = None;
     let mut host = first;
     loop {
         let began = TokioClock.now();
-        let proved = host.is_some();
         if let Some(host) = host.take() {
             fate.up.fetch_add(1, Ordering::Relaxed);
             fate.arrivals.lock().unwrap().push(Instant::now());
@@ -114,16 +106,7 @@ async fn keep(keys: &HostKeys, target: &Target, number: usize, manner: Manner, f
         } else {
             fate.refused.fetch_add(1, Ordering::Relaxed);
         }
-        let now = TokioClock.now();
-        let mut delay = backoff.failed(now, &mut UnwrapErr(SysRng));
-        if proved && hurried.is_none_or(|at| at.elapsed() >= HURRY_EVERY) {
-            hurried = Some(Instant::now());
-            delay = AT_ONCE.mul_f64(f64::from(chance(1000)) / 1000.0);
-            if now.since(began) >= HEALTHY {
-                backoff = Backoff::new();
-            }
-        }
-        sleep(delay).await;
+        sleep(backoff.failed(TokioClock.now(), &mut UnwrapErr(SysRng))).await;
         host = keys.register(target, number, manner.room).await.ok();
     }
 }
