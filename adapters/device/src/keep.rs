@@ -218,16 +218,10 @@ impl Keeper {
 
     /// What the end of an attempt means for the next one; as an error, that there is none.
     fn weigh(&mut self, ending: &Ending, relay: &RelayUrl) -> Result<Outcome, Option<String>> {
-        let backoff = self.backoffs.entry(relay.to_string()).or_default();
-        if let Some(at) = ending.proved {
-            backoff.proved(at);
+        if ending.proved.is_some() {
             self.way = 0;
             self.last_good = Some(relay.clone());
         }
-        if matches!(ending.cause, Cause::Moved | Cause::Followed) {
-            *backoff = Backoff::new();
-        }
-        let jittered = backoff.failed(TokioClock.now(), &mut random());
         let mut verdict = judge(&ending.cause, ending.lasted, ending.other_way);
         let blames_keys = ending.proved.is_none() && ending.other_keys && blames_keys(&ending.cause);
         if blames_keys {
@@ -249,6 +243,15 @@ impl Keeper {
             self.leaving = Some(relay.clone());
         }
         let why = phrase(&ending.cause);
+        let backoff = self.backoffs.entry(relay.to_string()).or_default();
+        if let Some(at) = ending.proved {
+            backoff.proved(at);
+        }
+        if matches!(ending.cause, Cause::Moved | Cause::Followed) {
+            *backoff = Backoff::new();
+        }
+        let told = if let Verdict::Again(told) = verdict { told } else { Duration::ZERO };
+        let jittered = backoff.failed_until(TokioClock.now(), told, &mut random());
         let pause = match verdict {
             Verdict::Over if matches!(ending.cause, Cause::Ended(Ended::Asked)) => return Err(None),
             Verdict::Over => {
@@ -261,9 +264,9 @@ impl Keeper {
             _ if matches!(ending.cause, Cause::Moved | Cause::Followed) => Duration::ZERO,
             // It was left at a random time already; the others come first.
             _ if is_leaving && ending.lasted >= HEALTHY => Duration::ZERO,
-            Verdict::Refused(least) | Verdict::Again(least) => jittered.max(least),
+            Verdict::Refused(least) => jittered.max(least),
             Verdict::OtherCapability | Verdict::Soon => jittered.min(SOON),
-            Verdict::AskedFor => jittered,
+            Verdict::Again(_) | Verdict::AskedFor => jittered,
         };
         let (host, relay) = (&self.shared.host.name, relay.authority());
         tracing::warn!(host, relay, error = why, retry = ?pause, "not connected");

@@ -92,7 +92,7 @@ pub async fn pair(
         };
         let least = pause(&again);
         attempts.give_up(again)?;
-        sleep(backoff.failed(TokioClock.now(), &mut random()).max(least)).await;
+        sleep(backoff.failed_until(TokioClock.now(), least, &mut random())).await;
     }
 }
 
@@ -230,6 +230,8 @@ fn pause(broken: &Broken) -> Duration {
         Broken::Ended(Ended::Failure(Failure::Busy, retry_ms)) => {
             Duration::from_millis((*retry_ms).into()).min(MAX_PAUSE)
         }
+        Broken::Ended(Ended::Busy { retry_after }) => (*retry_after).min(MAX_PAUSE),
+        Broken::Dial(DialError::Full { retry_after, .. }) => retry_after.unwrap_or_default().min(MAX_PAUSE),
         _ => Duration::ZERO,
     }
 }
@@ -239,7 +241,9 @@ fn may_return(broken: &Broken) -> bool {
     match broken {
         Broken::Dial(DialError::TlsSetup(_)) => false,
         Broken::Dial(_) => true,
-        Broken::Ended(ended) => matches!(ended, Ended::Hop(Code::NotReachable | Code::PairSlot | Code::Busy)),
+        Broken::Ended(ended) => {
+            matches!(ended, Ended::Hop(Code::NotReachable | Code::PairSlot | Code::Busy) | Ended::Busy { .. })
+        }
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) enum Verdict {
     OtherCapability,
     /// The relay waited for the host in our stead: dial again soon.
     Soon,
-    /// Try again, this late at the earliest.
+    /// Try again, and not before this is over: whoever refused said so.
     Again(Duration),
     /// As `Again`, and earlier where somebody asks for the host meanwhile: the relay itself was not reached.
     AskedFor,
@@ -61,7 +61,7 @@ pub(crate) fn judge(cause: &Cause, lasted: Duration, other_capability: bool) -> 
         Cause::Profile(DeviceError::UnknownHost { .. } | DeviceError::GuestExpired) => Verdict::Over,
         // A damaged file may be restored, a newer version installed.
         Cause::Profile(_) | Cause::Dial(DialError::TlsSetup(_)) => Verdict::Refused(SLOW),
-        Cause::Dial(DialError::Full { .. }) => Verdict::Again(Duration::ZERO),
+        Cause::Dial(DialError::Full { retry_after, .. }) => Verdict::Again(retry_after.unwrap_or_default()),
         Cause::Dial(_) => Verdict::AskedFor,
         Cause::Moved | Cause::Followed | Cause::Outrun => Verdict::Soon,
         Cause::Ended(ended) => judge_end(ended, lasted, other_capability),
@@ -77,6 +77,7 @@ fn judge_end(ended: &Ended, lasted: Duration, other_capability: bool) -> Verdict
             Verdict::Refused(SLOW)
         }
         Ended::Failure(Failure::Busy, retry_ms) => Verdict::Again(Duration::from_millis((*retry_ms).into()).min(SLOW)),
+        Ended::Busy { retry_after } => Verdict::Again(*retry_after),
         Ended::Hop(Code::NotReachable) if lasted >= PARKED => Verdict::Soon,
         Ended::Wire(_) | Ended::Silent(_) => Verdict::AskedFor,
         _ => Verdict::Again(Duration::ZERO),
@@ -168,6 +169,10 @@ mod tests {
         assert_eq!(judge(&absent, SHORT, false), Verdict::Again(Duration::ZERO));
         let busy = Ended::Failure(Failure::Busy, 4000).into();
         assert_eq!(judge(&busy, SHORT, false), Verdict::Again(Duration::from_secs(4)));
+        let full = Cause::Dial(DialError::Full { relay: "r".into(), retry_after: Some(Duration::from_secs(7)) });
+        assert_eq!(judge(&full, SHORT, false), Verdict::Again(Duration::from_secs(7)));
+        let busy = Ended::Busy { retry_after: Duration::from_secs(9) }.into();
+        assert_eq!(judge(&busy, SHORT, true), Verdict::Again(Duration::from_secs(9)));
         let never = Ended::Failure(Failure::Busy, u32::MAX).into();
         assert_eq!(judge(&never, SHORT, false), Verdict::Again(SLOW));
     }

@@ -2,7 +2,7 @@
 //! that two full links never block each other.
 
 use core::future::{Future, poll_fn};
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use async_tungstenite::WebSocketStream;
 use futures_io::{AsyncRead, AsyncWrite};
 use homing_core::Instant;
-use homing_core::hop::MAX_MESSAGE;
+use homing_core::hop::{Code, MAX_MESSAGE};
 
 use crate::bell::{Bell, Rung};
 use crate::ended::Ended;
 use crate::jitter;
 use crate::pipe::Pipe;
-use crate::wire::Wire;
+use crate::wire::{Wire, WireError};
 
 /// What a runtime brings: a clock and a way to wait for it.
 pub trait Clock {
@@ -60,6 +60,9 @@ pub(crate) fn leave_at(now: Instant) -> Instant {
     now + jitter(LEAVE_WITHIN)
 }
 
+/// How long the close frame of a relay that refuses may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Messages heard, or said, before the other gets its turn.
 const BATCH: usize = 32;
 
@@ -85,6 +88,7 @@ where
         sleep: None,
     };
     let ended = poll_fn(|cx| looping.poll(cx)).await;
+    let ended = looping.heed(ended).await;
     // A goodbye to the relay, if it takes it at once.
     poll_fn(|cx| {
         let _ = looping.wire.poll_close(cx);
@@ -118,6 +122,34 @@ where
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
             }
+        }
+    }
+
+    /// Adds to a refusal when there is use in coming back: the relay says so behind it, in its close frame.
+    async fn heed(&mut self, ended: Ended) -> Ended {
+        let refused = matches!(ended, Ended::Hop(Code::Busy));
+        if refused {
+            let mut late = pin!(self.clock.sleep_until(self.clock.now() + FAREWELL));
+            let mut heard = 0..BATCH;
+            poll_fn(|cx| {
+                if late.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                // What else is on its way does not matter any more.
+                while heard.next().is_some() {
+                    match self.wire.poll_receive(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(_)) => break,
+                    }
+                }
+                Poll::Ready(())
+            })
+            .await;
+        }
+        match (&ended, self.wire.told()) {
+            (Ended::Hop(Code::Busy) | Ended::Wire(WireError::Closed), Some(retry_after)) => Ended::Busy { retry_after },
+            _ => ended,
         }
     }
 

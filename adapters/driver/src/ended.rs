@@ -1,5 +1,7 @@
 //! Why a link ended, and what that means for the next attempt.
 
+use core::time::Duration;
+
 use homing_core::channel::{self, code};
 use homing_core::handshake::{self, Failure};
 use homing_core::hop;
@@ -26,6 +28,13 @@ pub enum Ended {
     /// The relay closed the channel or link, with its reason.
     #[error("{0}")]
     Hop(hop::Code),
+    /// The relay has no room for this now, and says when to come back: in no more than
+    /// [`LONGEST_TOLD`](homing_core::backoff::LONGEST_TOLD).
+    #[error("{}", hop::Code::Busy)]
+    Busy {
+        /// How long there is no use in it.
+        retry_after: Duration,
+    },
     /// The host gave a hint why it does not answer, and in how many milliseconds another call makes
     /// sense.
     #[error("{0}")]

@@ -27,6 +27,7 @@ mod pipe;
 mod pulse;
 #[cfg(feature = "net")]
 pub mod relay;
+mod retry;
 #[cfg(feature = "net")]
 pub mod steady;
 mod stream;

@@ -2,12 +2,15 @@
 
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::{Error as WsError, Message};
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::{Sink, Stream};
+
+use crate::retry;
 
 /// Why a link's socket ended.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +39,13 @@ impl From<WsError> for WireError {
 pub(crate) struct Wire<S> {
     socket: WebSocketStream<S>,
     unflushed: bool,
+    /// When the relay said that there is use in coming back, as it closed.
+    told: Option<Duration>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) const fn new(socket: WebSocketStream<S>) -> Self {
-        Self { socket, unflushed: false }
+        Self { socket, unflushed: false, told: None }
     }
 
     pub(crate) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, WireError>> {
@@ -51,10 +56,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Some(Ok(Message::Ping(_))) => self.unflushed = true,
                 Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Text(_))) => return Poll::Ready(Err(WireError::Text)),
-                Some(Ok(Message::Close(_))) | None => return Poll::Ready(Err(WireError::Closed)),
+                Some(Ok(Message::Close(frame))) => {
+                    self.told = frame.and_then(|frame| retry::reason(&frame.reason));
+                    return Poll::Ready(Err(WireError::Closed));
+                }
+                None => return Poll::Ready(Err(WireError::Closed)),
                 Some(Err(error)) => return Poll::Ready(Err(error.into())),
             }
         }
+    }
+
+    /// When the relay said that there is use in coming back; none before it has closed.
+    pub(crate) const fn told(&self) -> Option<Duration> {
+        self.told
     }
 
     /// Whether a message would be taken now.

@@ -13,7 +13,7 @@ use homing_core::hop::{CapId, Code, route_id};
 use homing_driver::host::{Registrar, Registration, serve};
 use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
-use homing_tokio::{RelayUrl, Seek, Surroundings, TokioClock, endpoint_config, is_local, seek};
+use homing_tokio::{DialError, RelayUrl, Seek, Surroundings, TokioClock, endpoint_config, is_local, seek};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -265,7 +265,7 @@ async fn keep(shared: Arc<Shared>, relay: usize, url: RelayUrl, way: Way, mut wa
             backoff = Backoff::new();
             continue;
         }
-        let delay = backoff.failed(now, &mut crate::random());
+        let delay = backoff.failed_until(now, lost.told, &mut crate::random());
         tracing::warn!(relay = url.authority(), error = lost.why, retry = ?delay, "link lost");
         status(&shared, relay, place, |status| {
             status.enter("retrying");
@@ -322,11 +322,18 @@ pub(crate) struct Lost {
     pub(crate) drained: bool,
     /// The network changed, or the machine slept, and it did not survive that.
     pub(crate) moved: bool,
+    /// How long there is no use in coming back, as the relay said; zero where it did not.
+    pub(crate) told: Duration,
 }
 
 impl Lost {
     pub(crate) fn before_it_began(why: impl ToString) -> Self {
-        Self { why: why.to_string(), began: None, superseded: false, drained: false, moved: false }
+        let told = Duration::ZERO;
+        Self { why: why.to_string(), began: None, superseded: false, drained: false, moved: false, told }
+    }
+
+    pub(crate) fn undialled(error: &DialError) -> Self {
+        Self { told: error.retry_after().unwrap_or_default(), ..Self::before_it_began(error) }
     }
 
     pub(crate) fn at(began: homing_core::Instant, why: impl ToString) -> Self {
@@ -359,7 +366,7 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surrounding
     };
     let (socket, node) = match dialled {
         Ok(dialled) => dialled,
-        Err(error) => return Lost::before_it_began(error),
+        Err(error) => return Lost::undialled(&error),
     };
     status(shared, relay, At::Link, |status| status.led_to(node.clone()));
     let from = socket.get_ref().get_ref().local_address();
@@ -383,6 +390,7 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surrounding
     };
     match ended {
         Ended::Hop(code) => Lost::by_code(began, code),
+        Ended::Busy { retry_after } => Lost { told: retry_after, ..Lost::by_code(began, Code::Busy) },
         ended => Lost::at(began, ended),
     }
 }

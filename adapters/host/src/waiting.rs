@@ -28,6 +28,8 @@ use crate::wake::Wake;
 
 /// How long a word to the relay may take.
 const WORD: Duration = Duration::from_secs(10);
+/// How long the last word of a relay that refuses may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Denials that may wait to be told.
 pub(crate) const DENIALS: usize = 32;
 const EVENT_STREAM: &str = "text/event-stream";
@@ -72,7 +74,7 @@ pub(crate) async fn attempt(
     };
     let mut stream = match opened {
         Ok(stream) => stream,
-        Err(why) => return Lost::before_it_began(why),
+        Err(lost) => return lost,
     };
     let began = TokioClock.now();
     let (tell, told) = mpsc::channel(DENIALS);
@@ -87,7 +89,10 @@ pub(crate) async fn attempt(
     }
     match ended {
         Over::Moved => Lost::by_the_network(began),
-        Over::Hop(code) => Lost::by_code(began, code),
+        Over::Hop(code) => {
+            let told = if code == Code::Busy { stream.farewell().await } else { Duration::ZERO };
+            Lost { told, ..Lost::by_code(began, code) }
+        }
         Over::Said(why) => Lost::at(began, why),
     }
 }
@@ -149,20 +154,19 @@ fn request(url: &RelayUrl, method: Method, body: Bytes) -> Request<Full<Bytes>> 
 }
 
 /// Asks for a stream, of a cluster the relay that serves the route.
-async fn open(shared: &Shared, relay: usize, url: &RelayUrl) -> Result<Events, Box<str>> {
-    let said = |error: &dyn core::fmt::Display| -> Box<str> { error.to_string().into() };
+async fn open(shared: &Shared, relay: usize, url: &RelayUrl) -> Result<Events, Lost> {
     let route = route_id(shared.keys().route.key.public());
     let opened = follow(url, Seek::host(&route, relay), |Hop { at, seek, limit }| async move {
         timeout(limit, open_at(shared, &at, &seek)).await.unwrap_or_else(|_| Err(DialError::timeout(&at)))
     });
-    let ((body, connection, from), node) = opened.await.map_err(|error| said(&error))?;
+    let ((body, connection, from), node) = opened.await.map_err(|error| Lost::undialled(&error))?;
     let keys = shared.keys();
     let route = &keys.route;
     let (current, previous) = (route.capability_key.duplicate(), route.previous_capability_key.duplicate());
     let route = Identity::duplicate(&route.key);
     let key = shared.relay_key.as_ref().map(|key| key.as_str());
     let link = WaitLink::new(node.authority(), route, current, previous, key, TokioClock.now());
-    let (link, reader) = (link.map_err(|error| said(&error))?, EventReader::default());
+    let (link, reader) = (link.map_err(Lost::before_it_began)?, EventReader::default());
     Ok(Events { node, link, body, reader, name: None, from, _connection: connection })
 }
 
@@ -237,6 +241,20 @@ impl Events {
         }
     }
 
+    /// How long there is no use in coming back: the relay says so behind a refusal. Zero where it does not.
+    async fn farewell(&mut self) -> Duration {
+        let rest = async {
+            while self.reader.retry_after().is_none() {
+                let Some(Ok(frame)) = self.body.frame().await else { return };
+                let mut bytes = &*frame.into_data().unwrap_or_default();
+                // What else is on its way does not matter any more.
+                while !matches!(self.reader.read(&mut bytes), Ok(None) | Err(_)) {}
+            }
+        };
+        let _ = timeout(FAREWELL, rest).await;
+        self.reader.retry_after().unwrap_or_default()
+    }
+
     fn hear(&mut self, mut bytes: &[u8], shared: &Shared, relay: usize, knocks: &Notify) -> Result<(), Over> {
         while let Some(event) = self.reader.read(&mut bytes)? {
             let frame = match event {
@@ -255,7 +273,11 @@ impl Events {
                     tracing::debug!(relay = self.node.authority(), "a device knocks");
                     knocks.notify_one();
                 }
-                Some(Woken::Closed { code }) => return Err(Over::Hop(code)),
+                Some(Woken::Closed { code }) => {
+                    // What the relay says of coming back may be here already.
+                    while !matches!(self.reader.read(&mut bytes), Ok(None) | Err(_)) {}
+                    return Err(Over::Hop(code));
+                }
                 Some(Woken::Draining) => return Err(Over::Hop(Code::Draining)),
                 None => {}
             }

@@ -1,7 +1,6 @@
 //! The relay's HTTP surface: links, and two questions that anybody may ask.
 
 use core::convert::Infallible;
-use core::time::Duration;
 use std::time::SystemTime;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -22,6 +21,11 @@ use crate::hub::LinkName;
 use crate::outbox::Form;
 
 const EVENT_STREAM: &str = "text/event-stream";
+
+/// When there may be room for another link, in seconds: one that is there has to end first.
+const NO_ROOM: u64 = 30;
+/// When a relay that has lost its directory, or is not well, may be back, in seconds.
+const WITHDRAWN: u64 = 5;
 
 /// A short answer.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -189,7 +193,9 @@ pub(crate) fn sent(placement: &Placement, path: &str) -> Option<Answer> {
             Some(answer)
         }
         Placement::Taken => Some(plain(StatusCode::CONFLICT, "this host is attached to the cluster already\n")),
-        Placement::Nowhere => Some(*full()),
+        Placement::Nowhere => {
+            Some(unavailable("this relay has left its cluster for now, and knows no other\n", WITHDRAWN))
+        }
     }
 }
 
@@ -208,18 +214,23 @@ pub(crate) fn head(answer: &Answer) -> Vec<u8> {
 /// One address wants too much.
 pub(crate) fn too_much(too_much: TooMuch) -> Answer {
     let (text, wait) = match too_much {
-        TooMuch::Links => ("this address has as many links as it may have\n", Duration::from_secs(30)),
-        TooMuch::Rate(wait) => ("this address asks for links too fast\n", wait),
+        TooMuch::Links => ("this address has as many links as it may have\n", NO_ROOM),
+        // Rounded up: who comes then finds room.
+        TooMuch::Rate(wait) => ("this address asks for links too fast\n", wait.as_secs().saturating_add(1)),
     };
     let mut refusal = plain(StatusCode::TOO_MANY_REQUESTS, text);
-    refusal.headers_mut().insert(RETRY_AFTER, wait.as_secs().saturating_add(1).into());
+    refusal.headers_mut().insert(RETRY_AFTER, wait.into());
     refusal
 }
 
 fn full() -> Box<Answer> {
-    let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, "no room for another link\n");
-    refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("30"));
-    refusal.into()
+    unavailable("no room for another link\n", NO_ROOM).into()
+}
+
+fn unavailable(text: &'static str, seconds: u64) -> Answer {
+    let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, text);
+    refusal.headers_mut().insert(RETRY_AFTER, seconds.into());
+    refusal
 }
 
 /// The value of a header that may be there once.

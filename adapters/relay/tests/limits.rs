@@ -129,7 +129,7 @@ async fn links_and_connections() {
     let mut first = Raw::connect(&relay).await;
     first.say(&from(1)).await;
     assert_eq!(first.status().await, Some(101));
-    assert_eq!(refused(&relay, &from(1)).await, (429, Some(31)));
+    assert_eq!(refused(&relay, &from(1)).await, (429, Some(30)));
     counted(&relay, "turned_away", "reason", "address_links", 1).await;
     let mut second = Raw::connect(&relay).await;
     second.say(b"PROXY TCP4 192.0.2.1 10.0.0.1 1 443\r\n").await;

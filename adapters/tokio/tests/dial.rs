@@ -92,7 +92,18 @@ async fn a_redirect_is_followed_by_who_says_what_it_seeks() {
 #[tokio::test]
 async fn a_full_relay_is_told_apart() {
     let error = refusal(|_| "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".into()).await;
-    assert!(matches!(error, DialError::Full { .. }), "{error:?}");
+    assert!(matches!(error, DialError::Full { retry_after: None, .. }), "{error:?}");
+    for (status, said, heard) in [
+        ("503 Service Unavailable", "2", Some(2)),
+        ("429 Too Many Requests", "31", Some(31)),
+        ("503 Service Unavailable", "99999999999", Some(300)),
+        ("503 Service Unavailable", "soon", None),
+    ] {
+        let answer = format!("HTTP/1.1 {status}\r\nRetry-After: {said}\r\nContent-Length: 0\r\n\r\n");
+        let error = refusal(move |_| answer.clone()).await;
+        assert_eq!(error.retry_after(), heard.map(core::time::Duration::from_secs), "{said}: {error:?}");
+        assert!(matches!(error, DialError::Full { .. }), "{error:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,16 +1,18 @@
 //! Why a relay could not be dialled.
 
+use core::time::Duration;
 use std::io;
 
 use async_tungstenite::tungstenite::Error as WsError;
 use async_tungstenite::tungstenite::error::ProtocolError;
-use async_tungstenite::tungstenite::http::header::LOCATION;
+use async_tungstenite::tungstenite::http::header::{LOCATION, RETRY_AFTER};
 use async_tungstenite::tungstenite::http::{HeaderValue, Response, StatusCode};
 
 use super::tls::TlsError;
 use super::upgrade::redirect;
 use super::url::RelayUrl;
 use super::websocket::PATH;
+use crate::retry;
 
 /// Why a relay could not be dialled.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,9 @@ pub enum DialError {
     Full {
         /// The relay's name.
         relay: Box<str>,
+        /// How long there is no use in coming back, where it says so: no more than
+        /// [`LONGEST_TOLD`](homing_core::backoff::LONGEST_TOLD).
+        retry_after: Option<Duration>,
     },
     /// Another relay of its cluster serves the route: dial that.
     #[error("{relay} says to ask {to} instead")]
@@ -131,6 +136,15 @@ impl DialError {
         Self::Tls { relay: url.authority().into(), error }
     }
 
+    /// How long the relay said that there is no use in coming back, where it did.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Full { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// No answer in time.
     #[must_use]
     pub fn timeout(url: &RelayUrl) -> Self {
@@ -141,12 +155,13 @@ impl DialError {
     #[must_use]
     pub fn answered<B>(url: &RelayUrl, answer: &Response<B>, path: &str) -> Self {
         let relay = url.authority().into();
+        let said = |name| answer.headers().get(name).map(HeaderValue::as_bytes);
         match answer.status() {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Self::Full { relay },
-            StatusCode::CONFLICT => Self::Attached { relay },
-            StatusCode::TEMPORARY_REDIRECT => {
-                redirect(url, answer.headers().get(LOCATION).map(HeaderValue::as_bytes), path)
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                Self::Full { relay, retry_after: said(RETRY_AFTER).and_then(retry::header) }
             }
+            StatusCode::CONFLICT => Self::Attached { relay },
+            StatusCode::TEMPORARY_REDIRECT => redirect(url, said(LOCATION), path),
             status => Self::NotARelay { relay, status: status.as_u16() },
         }
     }

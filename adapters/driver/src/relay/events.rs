@@ -1,6 +1,10 @@
 //! A waiting link's bytes: outer frames as events of a `text/event-stream` (protocol 12.7), written by relays and read
 //! by hosts.
 
+use core::time::Duration;
+
+use crate::retry;
+
 /// The path that a relay serves waiting links under.
 pub const EVENTS_PATH: &str = "/homing/1/events";
 
@@ -59,6 +63,7 @@ pub struct EventReader {
     line: Vec<u8>,
     name: Vec<u8>,
     data: Option<Vec<u8>>,
+    retry: Option<Duration>,
 }
 
 impl EventReader {
@@ -89,6 +94,13 @@ impl EventReader {
         Ok(None)
     }
 
+    /// How long there is no use in coming back once the stream has ended, where the relay said so: no more than
+    /// [`LONGEST_TOLD`](homing_core::backoff::LONGEST_TOLD).
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry
+    }
+
     fn hear(&mut self, line: &[u8]) -> Result<(), BadEvents> {
         let at = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         let (field, value) = line.split_at(at);
@@ -98,6 +110,7 @@ impl EventReader {
             b"event" => self.name = value.to_vec(),
             // Nothing that a relay says has two lines.
             b"data" if self.data.replace(value.to_vec()).is_some() => return Err(BadEvents),
+            b"retry" => self.retry = retry::event(value).or(self.retry),
             // Comments, and fields to come.
             _ => {}
         }
@@ -198,6 +211,20 @@ mod tests {
     fn other_ways_to_write_it_are_understood() {
         let stream = b"retry: 5\r\nid: 1\r\nevent:frame\r\ndata:kQAAAAA\r\n\r\nevent: news\ndata: !\n\n\n\n: beat\n\n";
         assert_eq!(read_all(stream, 3), Ok(vec![Event::Frame(vec![0x91, 0, 0, 0, 0])]));
+    }
+
+    #[test]
+    fn what_is_said_of_coming_back_is_heard() {
+        for (stream, told) in [
+            (&b"retry: 5000\n\n"[..], Some(5000)),
+            (b":\n\nretry:99999999999999\r\n\r\n", Some(300_000)),
+            (b"retry: 7000\n\nretry: soon\n\n", Some(7000)),
+            (b"retry\n\nretry: -1\n\n", None),
+        ] {
+            let mut reader = EventReader::default();
+            assert_eq!(reader.read(&mut &*stream), Ok(None));
+            assert_eq!(reader.retry_after(), told.map(Duration::from_millis));
+        }
     }
 
     #[test]
