@@ -287,3 +287,64 @@ fn poll_write(tcp: &TcpStream, buf: &[u8], cx: &mut Context<'_>) -> Poll<io::Res
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes out of a way that is given pieces of such lengths, and whether anything is left in it.
+    fn carried(bytes: &[u8], mut lengths: impl Iterator<Item = usize>, mut door: Door) -> (Vec<u8>, bool) {
+        let (mut way, mut rest, mut out) = (Way::new(), bytes, Vec::new());
+        while !rest.is_empty() {
+            let room = way.room();
+            let len = lengths.next().unwrap().min(room.len()).min(rest.len());
+            assert!(len > 0, "no room left");
+            let (piece, later) = rest.split_at(len);
+            room[..len].copy_from_slice(piece);
+            rest = later;
+            way.filled(len);
+            let go = door.admit(way.held_back()).unwrap();
+            way.release(go);
+            out.extend_from_slice(way.pending());
+            way.from = way.may;
+        }
+        (out, way.holds_back())
+    }
+
+    #[test]
+    fn what_is_held_back_comes_out_in_its_place() {
+        let mut bytes = Vec::new();
+        for i in 0..100 {
+            let (cookie, body) = ("c".repeat(i * 311 % 7001), "b".repeat(i * 977 % 9001));
+            let head =
+                format!("POST /{i} HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nContent-Length: {}\r\n\r\n", body.len());
+            bytes.extend_from_slice(head.as_bytes());
+            bytes.extend_from_slice(body.as_bytes());
+        }
+        assert!(bytes.len() > 20 * BUFFER);
+        let mut state = 1_usize;
+        let random = core::iter::repeat_with(move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) % 9973 + 1
+        });
+        for lengths in [&mut core::iter::repeat(BUFFER) as &mut dyn Iterator<Item = usize>, &mut { random }] {
+            let (out, held) = carried(&bytes, lengths, Door::http([].into()));
+            assert!(out == bytes && !held, "{} bytes of {}", out.len(), bytes.len());
+        }
+        let (out, held) = carried(&bytes[..100], core::iter::repeat(7), Door::http([].into()));
+        assert!(bytes.starts_with(&out));
+        assert_eq!(held, out.len() < 100);
+    }
+
+    #[test]
+    fn a_head_without_an_end_goes_nowhere() {
+        let (mut way, mut door) = (Way::new(), Door::http([].into()));
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n";
+        way.room()[..head.len()].copy_from_slice(head);
+        way.filled(head.len());
+        way.release(door.admit(way.held_back()).unwrap());
+        assert!(way.is_empty() && way.holds_back());
+        way.filled(0);
+        assert!(way.is_empty() && !way.holds_back() && way.state == Flow::Ending);
+    }
+}
