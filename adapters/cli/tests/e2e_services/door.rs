@@ -6,8 +6,9 @@ use std::process::Stdio;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::support::browser::Page;
 use crate::support::client::{Http, curled, status};
-use crate::support::service::{Site, acceptor, echo_service};
+use crate::support::service::{Site, acceptor, canned, echo_service};
 use crate::support::ssh::sshd;
 use crate::support::{HOST, World, run, within};
 
@@ -97,6 +98,53 @@ async fn pages_of_other_sites_open_no_websocket_and_change_nothing() {
     assert_eq!(status(&forward, "/show", &["-H", "Sec-Fetch-Site: cross-site"]).await.0, 200);
     assert!(site.saw.try_recv().is_err(), "the service was asked");
     assert_eq!(status(&forward, "/take", &["-d", "x"]).await.0, 200);
+    assert_eq!(site.next().await, "take piece");
+}
+
+/// JavaScript that tells whether the echo's WebSocket opens.
+fn opens(at: SocketAddr) -> String {
+    let socket = format!("const socket = new WebSocket('ws://{at}/ws')");
+    format!(
+        "new Promise(done => {{ {socket}; socket.onopen = () => done(true); socket.onerror = () => done(false); }})"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_keeps_pages_of_other_sites_out_and_lets_people_in() {
+    let mut site = Site::start().await;
+    let world = World::start(&[("web", site.url())]).await;
+    let device = world.pair().await;
+    let forward = device.forward("web").await;
+    let allowing = device.forward_with("web", ANY, &["--allow-host", "evil.example"]).await;
+    let evil = canned(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<p>evil</p>").await;
+    let names = "--host-resolver-rules=MAP evil.example 127.0.0.1";
+    let mut page = Page::open_with(&format!("http://evil.example:{}/", evil.port()), &[names]).await;
+    page.until("document.body.innerText === 'evil'").await;
+    for (at, expected) in [(forward.address, false), (allowing.address, true)] {
+        assert_eq!(page.eval(&opens(at)).await, expected, "the forward alone keeps it out");
+        // Also after what is let through, on the same connection.
+        for first in ["0", &format!("fetch('http://{at}/show', {{ mode: 'no-cors' }}).then(() => 0)")] {
+            page.eval(first).await;
+            let post = "{ method: 'POST', mode: 'no-cors', body: 'x' }";
+            page.eval(&format!("fetch('http://{at}/take', {post}).then(() => 0, () => 0)")).await;
+            if expected {
+                assert_eq!((site.next().await, site.next().await), ("take piece".into(), "take dropped".into()));
+                assert_eq!(site.next().await, "take complete");
+            }
+            assert!(site.saw.try_recv().is_err(), "the service was asked");
+        }
+    }
+    let at = forward.address;
+    // The address of the forward under a name of its own.
+    page.eval(&format!("location.href = 'http://evil.example:{}/take'; 0", at.port())).await;
+    page.until("document.body.innerText.includes('--allow-host evil.example')").await;
+    assert!(site.saw.try_recv().is_err(), "the service was asked");
+
+    // Somebody follows a link, and uses what is there.
+    page.eval(&format!("location.href = 'http://{at}/show'; 0")).await;
+    page.until("document.body.innerText.startsWith('GET /show')").await;
+    assert_eq!(page.eval("fetch('/take', { method: 'POST', body: 'x' }).then(answer => answer.text())").await, "taken");
+    assert_eq!(page.eval(&opens(at)).await, true);
     assert_eq!(site.next().await, "take piece");
 }
 
