@@ -82,6 +82,10 @@ pub(crate) async fn follow(shared: Arc<Shared>, data: PathBuf) -> Infallible {
             }
             Err(error) => {
                 tracing::debug!(host = shared.host.name, %error, "no news for a while");
+                // A call that has ended, perhaps to rest, is waited for anyway; the next may be short.
+                if shared.opener().is_none() {
+                    continue;
+                }
                 sleep(PAUSE.mul_f64(0.2 + crate::jitter())).await;
             }
         }
