@@ -55,7 +55,8 @@ impl Device {
         let name = guest.name.chars().take(NAME).collect();
         let known =
             KnownGuest { chain: guest.chain(), name, expires_at: guest.expires_at, last_seen: Some(unix_now()) };
-        self.guests.retain(|other| !other.is(&known));
+        let now = unix_now();
+        self.guests.retain(|other| !other.is(&known) && now < other.expires_at);
         let excess = self.guests.len().saturating_sub(KNOWN.saturating_sub(1));
         self.guests.drain(..excess);
         self.guests.push(known);
@@ -132,7 +133,8 @@ impl State {
         };
         for mut found in [
             found(&|id, _| id == name),
-            found(&|_, guest| guest.name == name),
+            // Who was ended before it came has no name.
+            found(&|_, guest| !name.is_empty() && guest.name == name),
             found(&|id, _| !name.is_empty() && id.starts_with(name)),
         ] {
             match found.len() {

@@ -78,6 +78,7 @@ fn a_guest_that_has_not_come_is_ended_by_its_id() {
         (&Value::Null, &Value::Null, &json!(true))
     );
     assert!(state.end_guest(&anna.id(&id)).unwrap().is_none());
+    assert!(matches!(state.end_guest(""), Err(DeviceError::UnknownGuest(_))), "it has no name");
 }
 
 #[test]
