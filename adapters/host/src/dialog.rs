@@ -18,7 +18,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::grant::{Grant, describe};
-use crate::links::LinkStatus;
 use crate::registry::{Device, MAX_DEVICES, platform_name};
 use crate::shared::{Inner, Shared};
 
@@ -115,7 +114,7 @@ impl PairDialog {
         let place = (0..relays.len()).find(|relay| inner.is_reachable_at(*relay)).unwrap_or(0);
         let relay = relays.get(place).ok_or(PairError::NoRelay)?;
         // Of a cluster, the one that the host is at: the ticket names no route to find it by.
-        let relay = inner.links.get(place).and_then(LinkStatus::node).unwrap_or(relay).clone();
+        let relay = inner.node(place).unwrap_or(relay).clone();
         let flags = Flags { confirm: options.confirm, in_band: false, plain: relay.is_plain() };
         let expiry = u32::try_from(unix_now().saturating_add(life.as_secs())).unwrap_or(u32::MAX);
         let ticket = Ticket::issue(

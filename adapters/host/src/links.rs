@@ -13,7 +13,7 @@ use homing_core::hop::{CapId, Code, route_id};
 use homing_driver::host::{Registrar, Registration, serve};
 use homing_driver::{Clock, Ended};
 use homing_local::clock::unix_now;
-use homing_tokio::{DialError, RelayUrl, Seek, Surroundings, TokioClock, endpoint_config, is_local, seek};
+use homing_tokio::{DialError, RelayUrl, Seek, Socket, Surroundings, TokioClock, endpoint_config, is_local, seek};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -112,6 +112,13 @@ pub(crate) struct Waiter {
     pub(crate) registered: bool,
     /// Takes what its relay is to turn away.
     pub(crate) denials: Option<mpsc::Sender<(CapId, u32)>>,
+}
+
+impl Waiter {
+    /// The relay that it waits at, once that has confirmed it.
+    pub(crate) fn node(&self) -> Option<&RelayUrl> {
+        self.status.node().filter(|_| self.registered)
+    }
 }
 
 /// Links to all relays, until they are others.
@@ -360,9 +367,9 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surrounding
     let route = keys.former_route().filter(|_| relay >= former).unwrap_or(&keys.route).clone();
     let sought = Seek::host(&route_id(route.key.public()), relay.checked_rem(former).unwrap_or(relay));
     let dialled = tokio::select! {
-        dialled = seek(url, &shared.tls, endpoint_config(), sought) => dialled,
+        dialled = dial(shared, relay, url, sought) => dialled,
         // The attempt may have begun on a network that is gone: once more.
-        _ = surroundings.changed() => seek(url, &shared.tls, endpoint_config(), sought).await,
+        _ = surroundings.changed() => dial(shared, relay, url, sought).await,
     };
     let (socket, node) = match dialled {
         Ok(dialled) => dialled,
@@ -393,6 +400,20 @@ async fn attempt(shared: &Arc<Shared>, relay: usize, url: &RelayUrl, surrounding
         Ended::Busy { retry_after } => Lost { told: retry_after, ..Lost::by_code(began, Code::Busy) },
         ended => Lost::at(began, ended),
     }
+}
+
+/// Dials the relay that the host waits at, where it does: whoever knocked is there, wherever the cluster would send a host
+/// by now. Else by the address that it was given.
+async fn dial(shared: &Shared, relay: usize, url: &RelayUrl, sought: Seek) -> Result<(Socket, RelayUrl), DialError> {
+    let waits_at = shared.lock().waiters.get(relay).and_then(Waiter::node).cloned();
+    if let Some(node) = waits_at.filter(|node| node != url) {
+        match seek(&node, &shared.tls, endpoint_config(), sought).await {
+            // Who has asked for the host waits there, and nowhere else.
+            there @ (Ok(_) | Err(DialError::Full { .. })) => return there,
+            Err(error) => tracing::debug!(%error, "the relay that this host waits at takes no link of it"),
+        }
+    }
+    seek(url, &shared.tls, endpoint_config(), sought).await
 }
 
 /// Completes when the address that the link comes from is gone. At every other change the relay is asked, and the link

@@ -124,6 +124,10 @@ impl Outbox {
         }
     }
 
+    pub(crate) const fn form(&self) -> Form {
+        self.form
+    }
+
     /// Leaves the question whether the link's host may come in. Returns whom to wake.
     pub(crate) const fn ask(&mut self, ask: Ask) -> Option<Waker> {
         self.ask = Some(ask);

@@ -7,12 +7,12 @@ use crate::stage::{Relay, Stage, relays};
 use crate::support::client::curl;
 use crate::support::run;
 
-fn peers(_: &str, addresses: &[SocketAddr]) -> Vec<String> {
+pub(crate) fn peers(_: &str, addresses: &[SocketAddr]) -> Vec<String> {
     let names = ["a", "b", "c"].into_iter().zip(addresses);
     names.flat_map(|(name, address)| ["--cluster-peer".to_owned(), format!("{name}=ws://{address}")]).collect()
 }
 
-fn addresses(relays: &[Relay]) -> Vec<SocketAddr> {
+pub(crate) fn addresses(relays: &[Relay]) -> Vec<SocketAddr> {
     relays.iter().map(|relay| relay.address).collect()
 }
 

@@ -5,6 +5,7 @@ mod access;
 mod balancer;
 mod fixed;
 mod nats;
+mod on_demand;
 mod server;
 mod stage;
 #[path = "../support/mod.rs"]

@@ -55,21 +55,26 @@ fn front(relays: &[Relay], first: usize) -> Vec<SocketAddr> {
 }
 
 /// Relays, a host at one of them, and a device.
-struct Scene {
-    stage: Stage,
-    server: Server,
+pub(crate) struct Scene {
+    pub(crate) stage: Stage,
+    pub(crate) server: Server,
     ways: Vec<Balancer>,
-    front: Balancer,
+    pub(crate) front: Balancer,
 }
 
 impl Scene {
     async fn set() -> Self {
+        Self::set_with("").await
+    }
+
+    /// The same with these settings of the host.
+    pub(crate) async fn set_with(settings: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("homing").tempdir().unwrap();
         let server = Server::start(dir.path().join("nats"), free(1)[0]).await;
         let (relays, ways) = cluster(dir.path(), server.address).await;
         let balancer = Balancer::start(front(&relays, 0)).await;
         let urls = [balancer.url()];
-        let stage = Stage::set(dir, relays, &urls).await;
+        let stage = Stage::set_with(dir, relays, &urls, settings).await;
         Self { stage, server, ways, front: balancer }
     }
 

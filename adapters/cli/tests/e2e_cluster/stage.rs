@@ -95,11 +95,19 @@ pub(crate) struct Stage {
 impl Stage {
     /// A host at these relays' addresses, and a device that has called it once.
     pub(crate) async fn set(dir: TempDir, relays: Vec<Relay>, urls: &[String]) -> Self {
+        Self::set_with(dir, relays, urls, "").await
+    }
+
+    /// The same with these settings of the host.
+    pub(crate) async fn set_with(dir: TempDir, relays: Vec<Relay>, urls: &[String], settings: &str) -> Self {
         let site = Site::start().await;
         let exposed = [format!("web={}", site.url()), format!("raw=tcp://{}", echo_service().await)];
-        let host = start_host(&dir.path().join("host"), urls, &exposed);
+        let data = dir.path().join("host");
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::write(data.join("homing.toml"), format!("[host]\n{settings}\n")).unwrap();
+        let host = start_host(&data, urls, &exposed);
         until_at(dir.path(), |nodes| nodes.len() == urls.len()).await;
-        let device = pair(&dir.path().join("host"), &dir.path().join("device"), "device", &[]).await;
+        let device = pair(&data, &dir.path().join("device"), "device", &[]).await;
         let forward = device.forward("web").await;
         let stage = Self { relays, host, device, forward, _site: site, dir };
         stage.answers().await;
@@ -132,7 +140,7 @@ impl Stage {
         http
     }
 
-    /// The relays that the host is at, in the order of its links, once there is one that `fits`.
+    /// The relays that the host is at or waits at, in the order of its links, once there is one that `fits`.
     pub(crate) async fn host_at(&self, fits: impl Fn(&[String]) -> bool) -> Vec<String> {
         until_at(self.path(), fits).await
     }
@@ -156,7 +164,7 @@ async fn until_at(dir: &Path, fits: impl Fn(&[String]) -> bool) -> Vec<String> {
     let started = Instant::now();
     loop {
         let links = links(&dir.join("host")).await;
-        let connected = links.iter().filter(|link| link["state"] == "connected");
+        let connected = links.iter().filter(|link| link["state"] == "connected" || link["state"] == "waiting");
         let nodes: Vec<String> = connected.filter_map(|link| link["node"].as_str().map(str::to_owned)).collect();
         if fits(&nodes) {
             return nodes;

@@ -157,15 +157,9 @@ pub async fn start_relay(data: &Path, listen: SocketAddr) -> (Process, SocketAdd
 
 /// Starts the host at these relays, with services as `NAME=URL`. It may not be reachable yet.
 pub fn start_host(data: &Path, relays: &[String], exposed: &[String]) -> Process {
-    start_host_with(data, relays, exposed, &[])
-}
-
-/// The same with further flags.
-pub fn start_host_with(data: &Path, relays: &[String], exposed: &[String], flags: &[&str]) -> Process {
     let mut args = vec!["host", "start", "--name", HOST, "--json"];
     args.extend(relays.iter().flat_map(|url| ["--relay", url]));
     args.extend(exposed.iter().flat_map(|service| ["--expose", service]));
-    args.extend(flags);
     Process::start("host", data, &args)
 }
 

@@ -251,6 +251,12 @@ impl Inner {
         linked || self.waiters.get(relay).is_some_and(|waiter| waiter.registered)
     }
 
+    /// The relay that the link leads to, or the stream that the host waits on: of a cluster, one of many.
+    pub(crate) fn node(&self, relay: usize) -> Option<&RelayUrl> {
+        let link = self.links.get(relay).and_then(LinkStatus::node);
+        link.or_else(|| self.waiters.get(relay).and_then(Waiter::node))
+    }
+
     /// The links of the route of now.
     pub(crate) fn current(&self) -> impl Iterator<Item = Option<&Registrar>> {
         self.registrars.iter().take(self.former).map(Option::as_ref)

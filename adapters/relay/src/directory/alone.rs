@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use homing_driver::relay::Seek;
 
-use super::{Blinded, Claiming, Counts, Directory, Node, Placement, Running};
+use super::{Blinded, Claiming, Counts, Directory, Node, Placement, Present, Running};
 
 /// Keeps in memory which routes are here. A relay needs none of this to run: it is what tests and programs of their own
 /// build on.
@@ -26,7 +26,7 @@ impl Alone {
 }
 
 impl Directory for Alone {
-    fn place(&self, _: &Seek, _: &str, _: bool) -> Placement {
+    fn place(&self, _: &Seek, _: &str, _: Present) -> Placement {
         Placement::Here
     }
 
@@ -66,7 +66,7 @@ mod tests {
     async fn every_route_is_here_and_each_claim_is_newer() {
         let alone = Alone::default();
         let route = [1; 16];
-        assert_eq!(alone.place(&Seek::device(&route), "any", false), Placement::Here);
+        assert_eq!(alone.place(&Seek::device(&route), "any", Present::default()), Placement::Here);
         assert!(!alone.holds(&route));
         alone.claim(route, 0).await.unwrap();
         let first = alone.epoch(&route).unwrap();

@@ -11,7 +11,7 @@ use homing_driver::relay::{Seek, Seeker};
 use super::decision::{Question, decide};
 use super::name::NodeInfo;
 use super::ranking::ranking;
-use super::{Blinded, Claiming, Counts, Directory, Node, Placement, Running};
+use super::{Blinded, Claiming, Counts, Directory, Node, Placement, Present, Running};
 
 /// The most relays of a list.
 const MAX_NODES: usize = 64;
@@ -80,14 +80,17 @@ impl Fixed {
 }
 
 impl Directory for Fixed {
-    fn place(&self, seek: &Seek, dialled: &str, taken: bool) -> Placement {
+    fn place(&self, seek: &Seek, dialled: &str, present: Present) -> Placement {
         let has = seek.seeker == Seeker::Device && self.holds(&seek.route);
         if has {
             return Placement::Here;
         }
         let names: Vec<&str> = self.nodes.iter().map(|node| &*node.name).collect();
         let order = ranking(&names, &seek.route);
+        let taken = present.other;
         let decided = decide(Question { seek, order: &order, me: self.me, owner: None, taken, spread: true });
+        // Who has woken it waits here, also where the host would wait elsewhere by now.
+        let decided = if present.waits { Some(self.me) } else { decided };
         let Some(node) = decided.and_then(|place| self.nodes.get(place).map(|node| (place, node))) else {
             return Placement::Taken;
         };
@@ -154,7 +157,7 @@ mod tests {
         let mut at = from;
         let mut dialled = "relay.example.org".to_owned();
         for _ in 0..3 {
-            match all[at].place(seek, &dialled, false) {
+            match all[at].place(seek, &dialled, Present::default()) {
                 Placement::Here => return at,
                 Placement::At(url) => {
                     at = nodes().iter().position(|node| *node.url.to_string() == *url).unwrap();
@@ -187,10 +190,22 @@ mod tests {
         let seek = Seek::device(&[5; 16]);
         let away = (led(&all, 0, &seek) + 1) % 3;
         all[away].claim(seek.route, 0).await.unwrap();
-        assert_eq!(all[away].place(&seek, "relay.example.org", false), Placement::Here);
+        assert_eq!(all[away].place(&seek, "relay.example.org", Present::default()), Placement::Here);
         all[away].release(seek.route);
-        assert!(matches!(all[away].place(&seek, "relay.example.org", false), Placement::At(_)));
+        assert!(matches!(all[away].place(&seek, "relay.example.org", Present::default()), Placement::At(_)));
         assert_eq!(all[away].counts().devices_sent, 1);
+    }
+
+    #[test]
+    fn a_host_that_waits_here_is_reached_here() {
+        let all = all();
+        let seek = Seek::host(&[6; 16], 0);
+        let away = (led(&all, 0, &seek) + 1) % 3;
+        let waits = Present { waits: true, other: false };
+        let own = nodes()[away].url.clone();
+        assert_eq!(all[away].place(&seek, own.authority(), waits), Placement::Here);
+        let sent = all[away].place(&seek, "relay.example.org", waits);
+        assert_eq!(sent, Placement::At(own.to_string().into()), "by its own name");
     }
 
     #[test]

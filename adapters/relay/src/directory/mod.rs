@@ -43,8 +43,8 @@ pub type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Tells where routes are served, and takes care that no two relays serve one.
 pub trait Directory: Send + Sync + fmt::Debug {
     /// Where a link that is asked for belongs. Answers at once, by what is known here. `dialled` is this relay's name as
-    /// the endpoint knows it; `taken` says that another link of the same host is here.
-    fn place(&self, seek: &Seek, dialled: &str, taken: bool) -> Placement;
+    /// the endpoint knows it; `present` says what of the same host is here.
+    fn place(&self, seek: &Seek, dialled: &str, present: Present) -> Placement;
 
     /// A host has proved its route, and is to be served here by its link of this number.
     fn claim(&self, route: Blinded, link: u8) -> Claiming;
@@ -66,6 +66,15 @@ pub trait Directory: Send + Sync + fmt::Debug {
 
     /// How it stands.
     fn counts(&self) -> Counts;
+}
+
+/// What of a host is at a relay that is asked for a link of it. Of devices, nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Present {
+    /// A link of another number.
+    pub other: bool,
+    /// The host waits here, and asks for the link that it is to be reached by.
+    pub waits: bool,
 }
 
 /// Where a link belongs.

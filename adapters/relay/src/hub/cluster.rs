@@ -10,7 +10,8 @@ use homing_driver::relay::{Seek, Seeker};
 
 use super::{Hub, State};
 use crate::account::{Answer, Refusal};
-use crate::directory::{Blinded, Counts, Node, Placement, Unclaimed};
+use crate::directory::{Blinded, Counts, Node, Placement, Present, Unclaimed};
+use crate::outbox::Form;
 
 /// When a host that belongs elsewhere may ask again: it is sent there then.
 pub(super) const SOON: Duration = Duration::from_secs(1);
@@ -19,21 +20,30 @@ pub(super) const SOON: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Guests {
     links: HashMap<LinkId, Blinded>,
-    /// The links of each, with their numbers at the host.
-    routes: HashMap<Blinded, Vec<(LinkId, u8)>>,
+    /// The links of each.
+    routes: HashMap<Blinded, Vec<Guest>>,
+}
+
+/// One link of a host.
+struct Guest {
+    link: LinkId,
+    /// Its number at the host.
+    number: u8,
+    /// Whether the host only waits on it.
+    waits: bool,
 }
 
 impl Guests {
-    fn enter(&mut self, link: LinkId, route: Blinded, number: u8) {
-        self.links.insert(link, route);
-        self.routes.entry(route).or_default().push((link, number));
+    fn enter(&mut self, route: Blinded, guest: Guest) {
+        self.links.insert(guest.link, route);
+        self.routes.entry(route).or_default().push(guest);
     }
 
     /// Gives the route where that was its last link.
     pub(super) fn leave(&mut self, link: LinkId) -> Option<Blinded> {
         let route = self.links.remove(&link)?;
         let links = self.routes.get_mut(&route)?;
-        links.retain(|(other, _)| *other != link);
+        links.retain(|guest| guest.link != link);
         if !links.is_empty() {
             return None;
         }
@@ -43,21 +53,35 @@ impl Guests {
 
     /// Whether the host has a link of another number here.
     fn has_other(&self, route: &Blinded, number: u8) -> bool {
-        self.routes.get(route).is_some_and(|links| links.iter().any(|(_, other)| *other != number))
+        self.of(route).any(|guest| guest.number != number)
+    }
+
+    /// Whether the host waits here for its link of this number.
+    fn waits(&self, route: &Blinded, number: u8) -> bool {
+        self.of(route).any(|guest| guest.waits && guest.number == number)
+    }
+
+    fn of(&self, route: &Blinded) -> impl Iterator<Item = &Guest> {
+        self.routes.get(route).into_iter().flatten()
     }
 
     fn links_of(&self, route: &Blinded) -> Vec<LinkId> {
-        self.routes.get(route).into_iter().flatten().map(|(link, _)| *link).collect()
+        self.of(route).map(|guest| guest.link).collect()
     }
 }
 
 impl Hub {
-    /// Where a link that is asked for belongs; here, where the relay has no peers.
-    pub(crate) fn place(&self, seek: &Seek, dialled: &str) -> Placement {
+    /// Where a link that is asked for belongs, of this form; here, where the relay has no peers.
+    pub(crate) fn place(&self, seek: &Seek, dialled: &str, form: Form) -> Placement {
         let Some(directory) = &self.directory else { return Placement::Here };
-        let is_host = seek.seeker == Seeker::Host;
-        let taken = is_host && self.with(|state, _| state.guests.has_other(&seek.route, seek.link));
-        directory.place(seek, dialled, taken)
+        let present = match seek.seeker {
+            Seeker::Device => Present::default(),
+            Seeker::Host => self.with(|State { guests, .. }, _| Present {
+                other: guests.has_other(&seek.route, seek.link),
+                waits: form == Form::WebSocket && guests.waits(&seek.route, seek.link),
+            }),
+        };
+        directory.place(seek, dialled, present)
     }
 
     /// How the directory stands, where there is one.
@@ -85,7 +109,8 @@ impl Hub {
         if !directory.holds(&route) || state.guests.has_other(&route, number) {
             return false;
         }
-        state.guests.enter(link, route, number);
+        let waits = state.outlets.waits(link);
+        state.guests.enter(route, Guest { link, number, waits });
         true
     }
 

@@ -77,10 +77,19 @@ impl Outlets {
         }
     }
 
+    fn find(&self, link: LinkId) -> Option<&Outlet> {
+        let seat = self.slots.get(link.slot()).and_then(Option::as_ref).filter(|(id, _)| *id == link);
+        seat.map(|(_, outlet)| &**outlet)
+    }
+
     /// Whether the link is there, and not about to end.
     pub(super) fn is_open(&self, link: LinkId) -> bool {
-        let seat = self.slots.get(link.slot()).and_then(Option::as_ref).filter(|(id, _)| *id == link);
-        seat.is_some_and(|(_, outlet)| outlet.lock().ending() == Ending::Open)
+        self.find(link).is_some_and(|outlet| outlet.lock().ending() == Ending::Open)
+    }
+
+    /// Whether a host waits on the link.
+    pub(super) fn waits(&self, link: LinkId) -> bool {
+        self.find(link).is_some_and(|outlet| outlet.lock().form() == Form::Events)
     }
 
     pub(super) fn count(&mut self, limit: Limit) {

@@ -92,7 +92,8 @@ fn sought(shared: &Shared, request: &Request<Incoming>) -> Result<u8, Box<Answer
     }
     let Some(seek) = http::seek_of(request.headers())? else { return Ok(0) };
     let name = shared.surface.name(request)?;
-    match http::sent(&shared.hub.place(&seek, &name), path) {
+    let form = if path == EVENTS_PATH { Form::Events } else { Form::WebSocket };
+    match http::sent(&shared.hub.place(&seek, &name, form), path) {
         Some(answer) => Err(answer.into()),
         None => Ok(seek.link),
     }

@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 
 use super::lease::Order;
 use super::name::is_name;
-use super::{Blinded, Claiming, Counts, Directory, Node, NodeInfo, Placement, Running, Standing, Unclaimed};
+use super::{Blinded, Claiming, Counts, Directory, Node, NodeInfo, Placement, Present, Running, Standing, Unclaimed};
 pub use access::{NatsAccess, NatsAccessError};
 use session::Session;
 use state::State;
@@ -199,7 +199,7 @@ impl Inner {
 }
 
 impl Directory for Nats {
-    fn place(&self, seek: &Seek, dialled: &str, _: bool) -> Placement {
+    fn place(&self, seek: &Seek, dialled: &str, _: Present) -> Placement {
         self.inner.state().place(seek, dialled, Instant::now())
     }
 
