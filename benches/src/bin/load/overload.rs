@@ -23,6 +23,8 @@ use crate::wire::Refusal;
 /// Links that a relay of this test has room for.
 const LINKS: usize = 2048;
 const PAIRS: usize = 16;
+/// How a relay closes a link that it lets in and has no room for.
+const BUSY: u16 = 4003;
 const PACE: Duration = Duration::from_millis(5);
 const RECORD: usize = 1024;
 /// Connections under way at most: what more is due is not offered.
@@ -65,13 +67,14 @@ pub(crate) async fn run(sheet: &mut Sheet, seconds: u64) {
     let ratio = millis(&rough, 0.99) / millis(&calm, 0.99);
     sheet.tell("L8", &name("p99 meanwhile over before"), ratio, "x", Aim::AtMost(2.0));
     sheet.hold("L8", &name("links lost that were in"), ended as f64, "", Aim::AtMost(0.0));
-    let others = count(&came.refused) + count(&came.dropped) + count(&came.late);
+    let told = count(&came.refused) + count(&came.closed);
+    let others = told + count(&came.dropped) + count(&came.late);
     sheet.tell("L8", &name("let in"), count(&came.admitted), "", Aim::Known);
     sheet.tell("L8", &name("refused with a status and Retry-After"), count(&came.refused), "", Aim::Known);
+    sheet.tell("L8", &name("closed as BUSY with retry-after"), count(&came.closed), "", Aim::Known);
     sheet.tell("L8", &name("dropped without a word"), count(&came.dropped), "", Aim::Known);
     sheet.tell("L8", &name("no answer in 5 s"), count(&came.late), "", Aim::Known);
-    let told = count(&came.refused) / others.max(1.0);
-    sheet.tell("L8", &name("of those not let in, told why"), told, "", Aim::AtLeast(0.99));
+    sheet.tell("L8", &name("of those not let in, told why"), told / others.max(1.0), "", Aim::AtLeast(0.99));
     let times = came.times.lock().unwrap().clone();
     sheet.tell("L8", &name("p99 until a refusal"), millis(&times, 0.99) / 1000.0, "s", Aim::AtMost(1.0));
     let memory = if confined.is_some() { peak() } else { resident(relay.id()) };
@@ -97,6 +100,7 @@ struct Came {
     offered: AtomicU64,
     admitted: AtomicU64,
     refused: AtomicU64,
+    closed: AtomicU64,
     dropped: AtomicU64,
     late: AtomicU64,
     /// Until refusals came.
@@ -109,6 +113,7 @@ async fn flood(target: &Target, rate: f64, time: Duration) -> Arc<Came> {
         offered: AtomicU64::new(0),
         admitted: AtomicU64::new(0),
         refused: AtomicU64::new(0),
+        closed: AtomicU64::new(0),
         dropped: AtomicU64::new(0),
         late: AtomicU64::new(0),
         times: Mutex::new(histogram()),
@@ -142,10 +147,13 @@ async fn flood(target: &Target, rate: f64, time: Duration) -> Arc<Came> {
                         sleep(end.saturating_duration_since(Instant::now())).await;
                         return drop(host);
                     }
-                    Ok(Err(Refusal::Answered { status: 429 | 503, retry_after: true })) => {
+                    Ok(Err(
+                        said @ (Refusal::Answered { status: 429 | 503, retry_after: true }
+                        | Refusal::Closed { code: BUSY, retry_after: true }),
+                    )) => {
                         let took = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
                         came.times.lock().unwrap().saturating_record(took);
-                        &came.refused
+                        if matches!(said, Refusal::Closed { .. }) { &came.closed } else { &came.refused }
                     }
                     Ok(Err(_)) => &came.dropped,
                 };

@@ -195,7 +195,7 @@ impl<L: Side> Peer<L> {
         loop {
             match self.next().await {
                 Ok(Said::Registered | Said::Opened) => break,
-                Ok(Said::Closed) | Err(_) => return Err(Refusal::Dropped),
+                Ok(Said::Closed) | Err(_) => return Err(self.wire.goodbye().await),
                 Ok(_) => {}
             }
         }

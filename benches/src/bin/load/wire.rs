@@ -2,15 +2,19 @@
 //! mask off all the same.
 
 use core::ops::Range;
+use core::time::Duration;
 use std::io;
 
 use homing_tokio::{Io, PATH, SUBPROTOCOL};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use crate::target::Target;
 
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
+/// How long the close frame behind a refusal may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// The longest answer to the upgrade.
 const HEAD: usize = 2048;
 
@@ -21,6 +25,8 @@ pub(crate) enum Refusal {
     Dropped,
     /// The relay answered.
     Answered { status: u16, retry_after: bool },
+    /// It let the link in, and closed it with this code of the WebSocket.
+    Closed { code: u16, retry_after: bool },
 }
 
 impl From<io::Error> for Refusal {
@@ -54,6 +60,8 @@ pub(crate) struct Wire {
     out: Vec<u8>,
     /// Bytes of `out` that the socket has taken.
     written: usize,
+    /// The code that the relay closed with, and whether it said when to come back.
+    goodbye: Option<(u16, bool)>,
 }
 
 impl Wire {
@@ -90,7 +98,7 @@ impl Wire {
         }
         let mut buf = vec![0; room.max(filled - end)];
         buf[..filled - end].copy_from_slice(&head[end..filled]);
-        Ok(Self { io, buf, read: 0..filled - end, out: Vec::new(), written: 0 })
+        Ok(Self { io, buf, read: 0..filled - end, out: Vec::new(), written: 0, goodbye: None })
     }
 
     /// Reads once; cancelling it loses nothing.
@@ -128,9 +136,32 @@ impl Wire {
         self.read.start = payload.end;
         match first {
             BINARY => Ok(Some(payload)),
-            CLOSE => Err(Lost::HungUp),
+            CLOSE => {
+                if let Some((code, reason)) = self.buf[payload].split_first_chunk() {
+                    self.goodbye = Some((u16::from_be_bytes(*code), reason.starts_with(b"retry-after=")));
+                }
+                Err(Lost::HungUp)
+            }
             _ => Err(Lost::Violation),
         }
+    }
+
+    /// Waits a moment for the relay to close, and tells how it did.
+    pub(crate) async fn goodbye(mut self) -> Refusal {
+        let closing = async {
+            while self.goodbye.is_none() {
+                let more = match self.message() {
+                    Ok(Some(_)) => true,
+                    Ok(None) => self.fill().await.is_ok(),
+                    Err(_) => false,
+                };
+                if !more {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(FAREWELL, closing).await;
+        self.goodbye.map_or(Refusal::Dropped, |(code, retry_after)| Refusal::Closed { code, retry_after })
     }
 
     pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
