@@ -15,7 +15,7 @@ use homing_core::handshake::{CheckWords, Exports};
 use homing_core::hop::Capability;
 use homing_core::pairing::Ticket;
 use homing_driver::device::{Call, Caller, Intent, Kept, Opener, call_again};
-use homing_driver::relay::{ClientTls, RelayUrl};
+use homing_driver::relay::{ClientTls, RelayUrl, Seek};
 use homing_driver::{Ended, Paired};
 use tokio::sync::oneshot;
 
@@ -134,13 +134,21 @@ fn want(url: &RelayUrl, ticket: &Ticket, identity: &Identity, intent: Intent) ->
 }
 
 impl Calling {
-    fn start<D: Runtime>(url: RelayUrl, tls: Arc<ClientTls>, want: Call, kept: Kept, fresh: Fresh) -> Self {
+    fn start<D: Runtime>(url: RelayUrl, tls: Arc<ClientTls>, mut want: Call, kept: Kept, fresh: Fresh) -> Self {
         let (tell, heard) = mpsc::channel();
         let (give_up, given_up) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             D::run(async move {
                 let calling = async {
-                    let socket = D::dial(&url, &tls).await.unwrap();
+                    let socket = match &want.intent {
+                        Intent::Connect { route, .. } => {
+                            let (socket, at) = D::seek(&url, &tls, Seek::device(route)).await.unwrap();
+                            want.relay = at.authority().into();
+                            socket
+                        }
+                        // It knows no route yet, and its ticket says at which relay the host is.
+                        Intent::Pair { .. } => D::dial(&url, &tls).await.unwrap(),
+                    };
                     call_again(socket, &D::Clock::default(), want, &kept, &mut Ears(tell, fresh)).await
                 };
                 match select(core::pin::pin!(calling), given_up).await {

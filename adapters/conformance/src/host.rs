@@ -21,7 +21,7 @@ use homing_core::handshake::{
 use homing_core::hop::{Capability, route_id, rv_hash};
 use homing_core::pairing::{Flags, Office, Ticket, TicketId};
 use homing_driver::host::{Gate, Known, PairRequest, Registrar, Registration, Session, Sessions, Welcome, serve};
-use homing_driver::relay::{ClientTls, RelayUrl};
+use homing_driver::relay::{ClientTls, RelayUrl, Seek};
 use homing_driver::{Ended, Stream, StreamError, steady};
 
 use crate::runtime::Runtime;
@@ -54,8 +54,8 @@ impl Wish {
 /// What a host tells a test.
 #[derive(Debug)]
 pub enum Told {
-    /// The relay has it.
-    Registered,
+    /// This relay has it.
+    Registered(RelayUrl),
     /// A stream that was counted came to its end after so many bytes.
     Whole(usize),
     /// A stream that was counted broke off.
@@ -69,6 +69,8 @@ pub enum Told {
 pub struct Host {
     /// What devices pair with.
     pub ticket: Arc<Ticket>,
+    /// The relay that it came to first; where that has a cluster, maybe another than it was given.
+    pub at: RelayUrl,
     told: Receiver<Told>,
     grip: Arc<Grip>,
 }
@@ -99,15 +101,16 @@ impl Host {
                 ticket: ours,
                 office: Office::new(),
                 device: None,
+                at: url.clone(),
                 tell,
                 grip: gripped,
                 runtime: PhantomData::<fn() -> R>,
             };
             R::run(async move { keeper.run(&url, &tls).await });
         });
-        let host = Self { ticket, told, grip };
-        assert!(matches!(host.told(), Told::Registered));
-        host
+        let first = told.recv_timeout(PATIENCE).expect("told in time");
+        let Told::Registered(at) = first else { panic!("not registered: {first:?}") };
+        Self { ticket, at, told, grip }
     }
 
     /// What it tells next.
@@ -132,6 +135,8 @@ struct Keeper<R> {
     office: Office,
     /// Key, root and hash of the token of whoever was taken in.
     device: Option<(PublicKey, Secret<32>, [u8; 32])>,
+    /// The relay that its link leads to.
+    at: RelayUrl,
     tell: Sender<Told>,
     grip: Arc<Grip>,
     runtime: PhantomData<fn() -> R>,
@@ -141,9 +146,11 @@ impl<R: Runtime> Keeper<R> {
     /// Serves link after link, as long as there is a relay.
     async fn run(&mut self, url: &RelayUrl, tls: &ClientTls) {
         let sessions = Arc::new(Sessions::new(Duration::from_secs(600)));
-        while let Ok(socket) = R::dial(url, tls).await {
+        let sought = Seek::host(&route_id(self.route.public()), 0);
+        while let Ok((socket, at)) = R::seek(url, tls, sought).await {
+            self.at = at;
             let registration = Registration {
-                relay: url.authority().into(),
+                relay: self.at.authority().into(),
                 route: self.route.duplicate(),
                 capability_key: self.capability_key.duplicate(),
                 previous_capability_key: Secret::random(&mut entropy()),
@@ -169,7 +176,7 @@ impl<R: Runtime> Gate for Keeper<R> {
 
     fn registered(&mut self, link: Registrar) {
         link.set_pair_slot(rv_hash(&self.ticket.secrets().rendezvous), 60);
-        let _ = self.tell.send(Told::Registered);
+        let _ = self.tell.send(Told::Registered(self.at.clone()));
     }
 
     fn hear(&mut self, now: Instant, channel: &ChannelId, hello: &mut [u8]) -> Result<Knock, handshake::Error> {

@@ -7,7 +7,7 @@ use std::sync::{LazyLock, mpsc};
 
 use async_tungstenite::WebSocketStream;
 use futures_io::{AsyncRead, AsyncWrite};
-use homing_driver::relay::{ClientTls, DialError, RelayUrl, endpoint_config};
+use homing_driver::relay::{ClientTls, DialError, RelayUrl, Seek, endpoint_config};
 use homing_driver::{Clock, Stream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
@@ -34,6 +34,12 @@ pub trait Runtime: 'static {
         url: &RelayUrl,
         tls: &ClientTls,
     ) -> impl Future<Output = Result<WebSocketStream<Self::Io>, DialError>> + Send;
+    /// The same at the relay of a cluster that serves a route, by way of any; also which one that is.
+    fn seek(
+        url: &RelayUrl,
+        tls: &ClientTls,
+        seek: Seek,
+    ) -> impl Future<Output = Result<(WebSocketStream<Self::Io>, RelayUrl), DialError>> + Send;
     /// A tunnel stream as the adapter has it.
     fn tunnel(stream: Stream) -> Self::Tunnel;
     /// Connects to a service.
@@ -66,6 +72,10 @@ impl Runtime for Smol {
 
     async fn dial(url: &RelayUrl, tls: &ClientTls) -> Result<homing_smol::Socket, DialError> {
         homing_smol::dial(url, tls, endpoint_config()).await
+    }
+
+    async fn seek(url: &RelayUrl, tls: &ClientTls, seek: Seek) -> Result<(homing_smol::Socket, RelayUrl), DialError> {
+        homing_smol::seek(url, tls, endpoint_config(), seek).await
     }
 
     fn tunnel(stream: Stream) -> Self::Tunnel {
@@ -125,6 +135,10 @@ impl Runtime for Tokio {
 
     async fn dial(url: &RelayUrl, tls: &ClientTls) -> Result<homing_tokio::Socket, DialError> {
         homing_tokio::dial(url, tls, endpoint_config()).await
+    }
+
+    async fn seek(url: &RelayUrl, tls: &ClientTls, seek: Seek) -> Result<(homing_tokio::Socket, RelayUrl), DialError> {
+        homing_tokio::seek(url, tls, endpoint_config(), seek).await
     }
 
     fn tunnel(stream: Stream) -> Self::Tunnel {

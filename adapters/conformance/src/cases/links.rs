@@ -81,7 +81,7 @@ pub(super) fn resume_host<D: Runtime, H: Runtime, R: Runtime>() {
         assert!(matches!(ended, Ended::Hop(Code::Gone)), "{ended:?}");
         let told = world.host.told();
         assert!(matches!(told, Told::Ended(Ended::Wire(_))), "{told:?}");
-        assert!(matches!(world.host.told(), Told::Registered));
+        assert!(matches!(world.host.told(), Told::Registered(_)));
         (world.opener, world.calling) = world.device.reach::<D>(&url);
         within(hear(&mut stream));
     }

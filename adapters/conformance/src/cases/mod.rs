@@ -1,5 +1,6 @@
 //! What every device, host and relay must do together, whatever each of them runs on.
 
+mod cluster;
 mod links;
 mod pairing;
 mod streams;
@@ -25,7 +26,7 @@ use crate::{PATIENCE, Wire};
 type Case = fn();
 
 /// Every case by its name.
-fn cases<D: Runtime, H: Runtime, R: Runtime>() -> [(&'static str, Case); 14] {
+fn cases<D: Runtime, H: Runtime, R: Runtime>() -> [(&'static str, Case); 15] {
     [
         ("a device pairs and comes back", pairing::pairing::<D, H, R>),
         ("a device that is revoked is out, and stays out", pairing::revocation::<D, H, R>),
@@ -41,6 +42,7 @@ fn cases<D: Runtime, H: Runtime, R: Runtime>() -> [(&'static str, Case); 14] {
         ("streams go on after the host's link was cut", links::resume_host::<D, H, R>),
         ("a relay that says nothing is left in time", links::timeout::<D, H, R>),
         ("a relay that drains is left by both", links::drain::<D, H, R>),
+        ("a relay of a cluster sends both ends on", cluster::redirect::<D, H, R>),
     ]
 }
 
