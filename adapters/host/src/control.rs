@@ -29,6 +29,10 @@ pub(crate) async fn answer(host: HostHandle, request: Request) {
             Err(error) => replies.refuse("grant", &error.to_string()).await,
         },
         Some("rotate") => rotate(&host, &value, &mut replies).await,
+        Some("audit") => {
+            host.audit_written().await;
+            replies.send(&json!({ "ok": true })).await
+        }
         Some("token") => token(&host, &value, &mut replies).await,
         Some(word @ ("enable" | "disable")) => settle(&mut replies, host.set_enabled(word == "enable").await).await,
         _ => replies.refuse("unknown", "the running host does not know this request; is it an older version?").await,

@@ -202,6 +202,11 @@ impl HostHandle {
         self.shared.services().signer().map_or_else(|| json!({ "keys": [] }), |signer| signer.jwks())
     }
 
+    /// Waits until all that has happened by now is in the audit trail's files.
+    pub async fn audit_written(&self) {
+        self.shared.trail.written().await;
+    }
+
     /// The lines that are added to the audit trail from now on.
     #[must_use]
     pub fn follow_audit(&self) -> broadcast::Receiver<Arc<str>> {

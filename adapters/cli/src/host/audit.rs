@@ -11,16 +11,19 @@ use homing_host::audit::{AuditFiles, verify};
 use homing_host::registry;
 use serde_json::{Value, json};
 
-use super::refused;
+use super::{ask, refused};
 use crate::args::{AuditCommand, HostAuditArgs};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, clean_line, field};
 
 /// How soon a new line is shown.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long a running host may take to write what has happened before. What it has written is shown in any case.
+const WRITING: Duration = Duration::from_secs(2);
 
 pub(crate) async fn audit(args: HostAuditArgs, data: &Path, out: Output) -> Result<(), Failure> {
     let files = registry::audit_files(data).map_err(|error| refused(&error))?;
+    let _ = tokio::time::timeout(WRITING, ask(data, &json!({ "cmd": "audit" }))).await;
     if let Some(AuditCommand::Verify) = args.command {
         return check(&files, out);
     }

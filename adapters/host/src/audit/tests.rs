@@ -204,3 +204,16 @@ fn only_connections_and_refusals_are_gathered_and_the_chain_holds() {
         (&json!(99), &json!(99), &json!("disconnected"))
     );
 }
+
+#[tokio::test]
+async fn whoever_asks_can_read_what_has_happened() {
+    let dir = tempfile::tempdir().unwrap();
+    let trail = Trail::open(files(dir.path())).unwrap();
+    for number in 0..100 {
+        trail.note("paired", json!({ "device": number }));
+        trail.written().await;
+        assert!(lines(dir.path()).last().unwrap().contains(&format!("\"device\":{number}")), "{number}");
+    }
+    trail.end();
+    trail.written().await;
+}

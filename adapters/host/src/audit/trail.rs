@@ -1,5 +1,6 @@
 //! The running host's way to its trail: a thread writes, nobody waits for the disk.
 
+use core::convert::Infallible;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use homing_local::clock::unix_now;
 use serde_json::{Value, json};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use super::refusals::Refusals;
 use super::visits::{Visit, Visits};
@@ -61,6 +62,8 @@ enum Order {
         event: &'static str,
         fields: Value,
     },
+    /// To be dropped when all that came before is in the file.
+    Tell(oneshot::Sender<Infallible>),
     /// After the last line, which says this.
     End(Option<&'static str>),
 }
@@ -116,6 +119,14 @@ impl Trail {
         }
     }
 
+    /// Waits until what has been noted is in the file, for whoever reads it.
+    pub async fn written(&self) {
+        let (tell, told) = oneshot::channel();
+        if self.queue.try_send(Order::Tell(tell)).is_ok() {
+            let _ = told.await;
+        }
+    }
+
     /// The lines that are written from now on.
     #[must_use]
     pub fn follow(&self) -> broadcast::Receiver<Arc<str>> {
@@ -167,12 +178,13 @@ fn write(
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        let mut end = None;
+        let (mut end, mut tell) = (None, Vec::new());
         let mut written = false;
         // All that waits, then to the disk once.
         for order in order.into_iter().chain(orders.try_iter()) {
             match order {
                 Order::End(last) => end = Some(last),
+                Order::Tell(reader) => tell.push(reader),
                 Order::Entry { time, event, fields } => {
                     let count = lost.swap(0, Ordering::Relaxed);
                     if count > 0 {
@@ -192,6 +204,7 @@ fn write(
         if written && let Err(error) = writer.seal() {
             tracing::error!(%error, "cannot write the audit trail");
         }
+        drop(tell);
         if end.is_some() {
             return;
         }

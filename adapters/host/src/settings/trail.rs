@@ -38,6 +38,7 @@ pub(super) async fn list(State(desk): State<Desk>, query: Result<Query<Page>, Qu
         let text = format!("limit is 1 to {MAX_PAGE}");
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "query", text));
     }
+    desk.host.audit_written().await;
     let files = desk.host.audit_files();
     let read = tokio::task::spawn_blocking(move || page(&files, query.before.unwrap_or(u64::MAX), limit)).await;
     let entries = read.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
