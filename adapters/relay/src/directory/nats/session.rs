@@ -24,6 +24,9 @@ const ROUTE_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Between attempts to connect, on average.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Reasons that are told until the directory is back.
+const REASONS: usize = 8;
+
 /// What claims are made by.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
@@ -71,13 +74,13 @@ struct Joined {
 impl Inner {
     /// Connects, keeps up, and begins anew, for ever.
     pub(super) async fn keep(&self, node: &dyn Node, errands: &mut mpsc::Receiver<Errand>) {
-        let mut said = None;
+        let mut said = Vec::new();
         loop {
             let lost = match self.join().await {
                 Ok(mut joined) => match self.hear_all(&mut joined, node).await {
                     Ok(()) => {
                         tracing::info!(nodes = self.state().counts(Instant::now()).nodes, "joined the cluster");
-                        said = None;
+                        said.clear();
                         *self.session() = Some(joined.session.clone());
                         self.live(&mut joined, node, errands).await
                     }
@@ -102,12 +105,12 @@ impl Inner {
             self.obey(order, node);
             // Once for each reason, however often it is tried.
             let why = lost.to_string();
-            if said.as_ref() != Some(&why) {
+            if said.len() < REASONS && !said.contains(&why) {
                 tracing::warn!(
                     error = why,
                     "the cluster's directory is lost; what is here goes on, and it is tried again"
                 );
-                said = Some(why);
+                said.push(why);
             }
             // Those who lost it together do not come back together.
             let jitter = f64::from(UnwrapErr(SysRng).next_u32()) / f64::from(u32::MAX);
