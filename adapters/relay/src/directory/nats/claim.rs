@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_nats::jetstream::kv::{Operation, UpdateErrorKind};
 use tokio::time::timeout;
 
-use super::session::Session;
+use super::join::Session;
 use super::words::{emit_claim, emit_open, key, parse_claim};
 use super::{Blinded, Inner, Standing, Unclaimed};
 

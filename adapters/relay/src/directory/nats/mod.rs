@@ -13,6 +13,7 @@
 
 mod access;
 mod claim;
+mod join;
 mod session;
 mod state;
 mod words;
@@ -32,7 +33,7 @@ use super::lease::Order;
 use super::name::is_name;
 use super::{Blinded, Claiming, Counts, Directory, Node, NodeInfo, Placement, Present, Running, Standing, Unclaimed};
 pub use access::{NatsAccess, NatsAccessError};
-use session::Session;
+use join::Session;
 use state::State;
 
 /// What may wait to be told.

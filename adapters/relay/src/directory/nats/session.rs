@@ -1,42 +1,31 @@
-//! One life of a connection to NATS: joins, hears everything anew, and keeps up until it is lost.
+//! One life of a connection to NATS after another: hears everything anew, and keeps up until it is lost.
 
 use core::time::Duration;
-use std::sync::Arc;
 use std::time::Instant;
 
-use async_nats::jetstream::kv::{Entry, Operation, Store, UpdateErrorKind, Watch};
-use async_nats::jetstream::stream::{Config, DiscardPolicy};
-use async_nats::jetstream::{self, Context};
-use async_nats::{Client, Event, Message, ServerAddr};
+use async_nats::Message;
+use async_nats::jetstream::kv::{Entry, Operation, Store, UpdateErrorKind};
 use futures_util::StreamExt as _;
 use rand_core::Rng as _;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::join::{Joined, Session};
 use super::words::{Peer, key, parse_account, parse_claim, parse_drain, parse_key, parse_open};
 use super::{Errand, Inner, Node, SysRng, UnwrapErr};
 use crate::directory::book::Audit;
 
 /// How long the server may take over anything.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long an entry of a route lasts that nobody renews: a hint for the time after, no lease.
-const ROUTE_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// Between attempts to connect, on average.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Reasons that are told until the directory is back.
 const REASONS: usize = 8;
 
-/// What claims are made by.
-#[derive(Clone, Debug)]
-pub(super) struct Session {
-    pub(super) client: Client,
-    pub(super) routes: Store,
-}
-
 /// Why the directory is lost.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+pub(super) enum Lost {
     #[error("no answer in time")]
     Late,
     #[error("the connection is gone")]
@@ -51,24 +40,13 @@ enum Lost {
     Failed(String),
 }
 
-fn failed(error: impl core::fmt::Display) -> Lost {
+pub(super) fn failed(error: impl core::fmt::Display) -> Lost {
     Lost::Failed(error.to_string())
 }
 
 /// Waits for the server, not for ever.
-async fn answer<T, E: core::fmt::Display>(asked: impl Future<Output = Result<T, E>>) -> Result<T, Lost> {
+pub(super) async fn answer<T, E: core::fmt::Display>(asked: impl Future<Output = Result<T, E>>) -> Result<T, Lost> {
     timeout(PATIENCE, asked).await.map_err(|_| Lost::Late)?.map_err(failed)
-}
-
-struct Joined {
-    session: Session,
-    nodes: Store,
-    /// The revision of this relay's entry.
-    revision: u64,
-    heard_nodes: Watch,
-    heard_routes: Watch,
-    told: async_nats::Subscriber,
-    gone: Arc<Notify>,
 }
 
 impl Inner {
@@ -116,70 +94,6 @@ impl Inner {
             let jitter = f64::from(UnwrapErr(SysRng).next_u32()) / f64::from(u32::MAX);
             tokio::time::sleep(PAUSE.mul_f64(0.5 + jitter)).await;
         }
-    }
-
-    async fn join(&self) -> Result<Joined, Lost> {
-        if !self.state().lease.may_join() {
-            return Err(Lost::Unwell);
-        }
-        let gone = Arc::<Notify>::default();
-        let client = self.connect(gone.clone()).await?;
-        let context = jetstream::new(client.clone());
-        let name = &self.config.name;
-        let nodes = bucket(&context, format!("{name}-nodes"), self.config.lease).await?;
-        let routes = bucket(&context, format!("{name}-routes"), ROUTE_LIFE).await?;
-        let told = answer(client.subscribe(format!("{name}.*"))).await?;
-        let revision = self.enter(&nodes).await?;
-        let heard_nodes = answer(nodes.watch_with_history(">")).await?;
-        let heard_routes = answer(routes.watch_with_history(">")).await?;
-        let session = Session { client, routes };
-        Ok(Joined { session, nodes, revision, heard_nodes, heard_routes, told, gone })
-    }
-
-    async fn connect(&self, gone: Arc<Notify>) -> Result<Client, Lost> {
-        let mut options = self.config.access.options().map_err(failed)?;
-        if let Some(ca) = &self.config.ca {
-            options = options.add_root_certificates(ca.clone());
-        }
-        let options = options
-            .name(format!("homing relay {}", self.config.me.name))
-            .connection_timeout(PATIENCE)
-            .request_timeout(Some(PATIENCE))
-            .ping_interval(self.config.lease.min(Duration::from_secs(10)))
-            .no_echo()
-            .require_tls(self.servers.iter().any(ServerAddr::tls_required))
-            // Others than these may go by names that their certificates do not have.
-            .ignore_discovered_servers()
-            // Each is tried once. A connection that is lost is another session: everything is heard anew.
-            .max_reconnects(self.servers.len())
-            .event_callback(move |event| {
-                if matches!(event, Event::Disconnected | Event::Closed | Event::LameDuckMode) {
-                    gone.notify_one();
-                }
-                core::future::ready(())
-            });
-        let connecting = options.connect(self.servers.as_slice());
-        let limit = PATIENCE.saturating_mul(u32::try_from(self.servers.len()).unwrap_or(u32::MAX));
-        let connected = timeout(limit, connecting).await.map_err(|_| Lost::Late)?;
-        connected.map_err(|error| Lost::Failed(self.config.access.explain(&error)))
-    }
-
-    /// Says that this relay lives. The newest process of a name has it.
-    async fn enter(&self, nodes: &Store) -> Result<u64, Lost> {
-        let me = self.entry();
-        let name = &*self.config.me.name;
-        let entry = answer(nodes.entry(name)).await?;
-        let known = entry.as_ref().filter(|entry| entry.operation == Operation::Put);
-        let other =
-            known.and_then(|entry| Peer::parse(&entry.value)).is_some_and(|peer| peer.life != self.state().life);
-        if other && !self.state().lease.may_replace() {
-            return Err(Lost::Named);
-        }
-        answer(nodes.update(name, me.into(), entry.map_or(0, |entry| entry.revision))).await
-    }
-
-    fn entry(&self) -> String {
-        Peer { life: self.state().life, url: self.config.me.url.clone() }.emit()
     }
 
     /// Hears everything that there is, and makes it agree with what is here.
@@ -373,28 +287,4 @@ impl Inner {
             _ => {}
         }
     }
-}
-
-/// A bucket, made where there is none.
-async fn bucket(context: &Context, name: String, max_age: Duration) -> Result<Store, Lost> {
-    if let Ok(store) = answer(context.get_key_value(&name)).await {
-        return Ok(store);
-    }
-    // By hand: the library first asks for the account in a way that servers before 2.10 do not answer as it expects.
-    let config = Config {
-        name: format!("KV_{name}"),
-        subjects: vec![format!("$KV.{name}.>")],
-        max_messages_per_subject: 1,
-        max_age,
-        allow_rollup: true,
-        deny_delete: true,
-        allow_direct: true,
-        num_replicas: 1,
-        discard: DiscardPolicy::New,
-        ..Config::default()
-    };
-    // Where it fails, another relay may have made it meanwhile.
-    let made = answer(context.create_stream(config)).await;
-    let store = answer(context.get_key_value(&name)).await;
-    store.map_err(|_| made.err().unwrap_or(Lost::Gone))
 }
