@@ -42,6 +42,12 @@ pub(crate) struct ClusterArgs {
     /// HOMING_CLUSTER_NATS_CA]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) cluster_nats_ca: Option<PathBuf>,
+    /// PEM file with a certificate to show NATS, where it asks for one [env: HOMING_CLUSTER_NATS_CERT]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_nats_cert: Option<PathBuf>,
+    /// PEM file with its private key [env: HOMING_CLUSTER_NATS_KEY]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_nats_key: Option<PathBuf>,
     /// What the cluster is called in NATS, where several share a server [env: HOMING_CLUSTER_NAME] [default: homing]
     #[arg(long, value_name = "NAME")]
     pub(crate) cluster_name: Option<String>,

@@ -117,6 +117,9 @@ pub(crate) static CLUSTER_NATS_NKEY: Setting =
 pub(crate) static CLUSTER_NATS_CREDENTIALS: Setting =
     setting("cluster.nats_credentials", "HOMING_CLUSTER_NATS_CREDENTIALS", Kind::Path, None);
 pub(crate) static CLUSTER_NATS_CA: Setting = setting("cluster.nats_ca", "HOMING_CLUSTER_NATS_CA", Kind::Path, None);
+pub(crate) static CLUSTER_NATS_CERT: Setting =
+    setting("cluster.nats_cert", "HOMING_CLUSTER_NATS_CERT", Kind::Path, None);
+pub(crate) static CLUSTER_NATS_KEY: Setting = setting("cluster.nats_key", "HOMING_CLUSTER_NATS_KEY", Kind::Path, None);
 pub(crate) static CLUSTER_NAME: Setting = setting("cluster.name", "HOMING_CLUSTER_NAME", Kind::Text, Some("homing"));
 pub(crate) static CLUSTER_LEASE: Setting =
     setting("cluster.lease_seconds", "HOMING_CLUSTER_LEASE_SECONDS", Kind::Seconds, Some("10"));
@@ -180,6 +183,8 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     &CLUSTER_NATS_NKEY,
     &CLUSTER_NATS_CREDENTIALS,
     &CLUSTER_NATS_CA,
+    &CLUSTER_NATS_CERT,
+    &CLUSTER_NATS_KEY,
     &CLUSTER_NAME,
     &CLUSTER_LEASE,
     &HOST_ENABLED,

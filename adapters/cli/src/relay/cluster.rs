@@ -53,6 +53,7 @@ pub(super) fn cluster(config: &Config, args: &ClusterArgs) -> Result<Option<Clus
                 servers,
                 access: access(config, args)?,
                 ca: config.path(&settings::CLUSTER_NATS_CA, args.cluster_nats_ca.clone()),
+                certificate: certificate(config, args)?,
                 lease,
             });
             Arc::new(nats.map_err(|error| Failure::usage(format!("cluster: {error}")))?)
@@ -94,4 +95,17 @@ fn access(config: &Config, args: &ClusterArgs) -> Result<NatsAccess, Failure> {
         ));
     }
     Ok(way)
+}
+
+/// What it shows beside, where NATS asks for a certificate.
+fn certificate(config: &Config, args: &ClusterArgs) -> Result<Option<(PathBuf, PathBuf)>, Failure> {
+    let cert = config.path(&settings::CLUSTER_NATS_CERT, args.cluster_nats_cert.clone());
+    let key = config.path(&settings::CLUSTER_NATS_KEY, args.cluster_nats_key.clone());
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
+        _ => Err(Failure::usage(
+            "a certificate for NATS goes with its key: give --cluster-nats-cert and --cluster-nats-key",
+        )),
+    }
 }

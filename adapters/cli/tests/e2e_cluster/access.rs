@@ -30,10 +30,10 @@ fn text_of(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-async fn server(dir: &Path, authority: &Authority, authorization: &str) -> Server {
+async fn server(dir: &Path, authority: &Authority, tls: &str, authorization: &str) -> Server {
     let [chain, key] = authority.issue("127.0.0.1");
     let settings =
-        format!("tls {{ cert_file: {chain:?}, key_file: {key:?} }}\nauthorization {{\n{authorization}\n}}\n");
+        format!("tls {{\ncert_file: {chain:?}\nkey_file: {key:?}\n{tls}\n}}\nauthorization {{\n{authorization}\n}}\n");
     Server::start_with(dir.join("nats"), free(1)[0], settings).await
 }
 
@@ -54,7 +54,7 @@ async fn a_relay_that_is_not_let_in_says_why_serves_and_joins_once_it_may() {
     let users = format!(
         "users = [ {{ user: relay, password: geheim, permissions: {MAY} }}, {{ nkey: {KEY}, permissions: {MAY} }} ]"
     );
-    let server = server(dir.path(), &authority, &users).await;
+    let server = server(dir.path(), &authority, "", &users).await;
     let (url, root) = (format!("tls://{}", server.address), text_of(&authority.root));
     let file = |name: &str, text: &str| secret(dir.path(), name, text);
     let (right, seed, wrong) = (file("right", "geheim"), file("seed", SEED), file("wrong", "falsch-geraten"));
@@ -90,23 +90,27 @@ async fn a_relay_that_is_not_let_in_says_why_serves_and_joins_once_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_not_trusted_is_shown_nothing() {
+async fn both_ends_show_certificates_that_the_other_trusts() {
     let dir = tempfile::Builder::new().prefix("homing").tempdir().unwrap();
-    let (authority, stranger) = (Authority::new(dir.path(), "authority"), Authority::new(dir.path(), "stranger"));
-    let server = server(dir.path(), &authority, "token: geheim").await;
+    let (authority, clients) = (Authority::new(dir.path(), "authority"), Authority::new(dir.path(), "clients"));
+    let asks = format!("verify: true\nca_file: {:?}", clients.root);
+    let server = server(dir.path(), &authority, &asks, "token: geheim").await;
     let (url, plain) = (format!("tls://{}", server.address), format!("nats://{}", server.address));
-    let token = secret(dir.path(), "token", "geheim");
-    let [root, other] = [&authority.root, &stranger.root].map(|path| text_of(path));
+    let (token, root) = (secret(dir.path(), "token", "geheim"), text_of(&authority.root));
+    let [cert, key] = clients.issue("relay").map(|path| text_of(&path));
     let common = ["--cluster-nats-token-file", &token];
-    let trusting = |url, root| [&common[..], &["--cluster-nats", url, "--cluster-nats-ca", root]].concat();
-    let unknown = [&common[..], &["--cluster-nats", &url]].concat();
+    let shown = ["--cluster-nats-cert", &cert, "--cluster-nats-key", &key];
+    let of = |url| [&common[..], &["--cluster-nats", url]].concat();
+    let trusting = ["--cluster-nats-ca", &root];
+    let distrusts = [&of(&url)[..], &shown].concat();
+    let shows_none = [&of(&url)[..], &trusting].concat();
     // This server asks for TLS, whatever its address says. One that is gone is passed over.
-    let known = [&trusting(&plain, &root)[..], &["--cluster-nats", "nats://127.0.0.1:1"]].concat();
-    let relays = start(dir.path(), [&unknown, &trusting(&url, &other), &known]).await;
+    let right = [&of(&plain)[..], &trusting, &shown, &["--cluster-nats", "nats://127.0.0.1:1"]].concat();
+    let relays = start(dir.path(), [&distrusts, &shows_none, &right]).await;
     relays[2].process.logged("joined the cluster").await;
-    for relay in &relays[..2] {
-        let said = relay.process.logged("the cluster's directory is lost").await;
-        assert!(said.contains("no TLS with NATS") && said.contains("--cluster-nats-ca"), "{said}");
+    for (relay, advice) in [(&relays[0], "--cluster-nats-ca"), (&relays[1], "--cluster-nats-cert")] {
+        let said = relay.process.logged("no TLS with NATS").await;
+        assert!(said.contains("the cluster's directory is lost") && said.contains(advice), "{said}");
         assert!(relay.ready().await.starts_with("ready\nwarning"));
     }
     until_metric(&relays[2], "homing_relay_directory_nodes", 1).await;
@@ -137,6 +141,8 @@ async fn secrets_stand_in_files_only_and_in_one_way() {
     std::fs::set_permissions(PathBuf::from(&open), std::fs::Permissions::from_mode(0o644)).unwrap();
     let said = start(&[&nats[..], &["--cluster-nats-token-file", &open]].concat()).await;
     assert!(said.contains("chmod 600"), "{said}");
+    let said = start(&with(&["--cluster-nats-cert", "/c"])).await;
+    assert!(said.contains("--cluster-nats-key"), "{said}");
     let said = start(&[&nats[..], &["--cluster-nats-ca", &open]].concat()).await;
     assert!(said.contains("holds no certificate"), "{said}");
 }

@@ -54,9 +54,9 @@ pub enum NatsAccessError {
         /// What it should hold.
         what: &'static str,
     },
-    /// The file with the authority.
-    #[error("{0}; it is to hold the authority of the certificates of NATS")]
-    Authority(TlsError),
+    /// The files with the servers' authority, or with this relay's certificate.
+    #[error("TLS with NATS: {0}")]
+    Tls(TlsError),
 }
 
 impl NatsAccess {
@@ -110,7 +110,8 @@ impl NatsAccess {
             ConnectErrorKind::Authentication => format!("NATS cannot be shown who this relay is: {error}; {shown}"),
             _ if is_about_tls(error) => format!(
                 "no TLS with NATS: {error}; check the server's certificate, and for a private authority name its PEM \
-                 file (--cluster-nats-ca)"
+                 file (--cluster-nats-ca); where it asks for one of this relay give that (--cluster-nats-cert, \
+                 --cluster-nats-key)"
             ),
             _ => format!("cannot reach NATS: {error}; check its address and that it runs (--cluster-nats)"),
         }
@@ -129,9 +130,17 @@ fn is_about_tls(error: &ConnectError) -> bool {
     error.kind() == ConnectErrorKind::Tls || inner.is_some_and(|inner| inner.is::<async_nats::rustls::Error>())
 }
 
-/// A file with the authority of the servers' certificates can be used.
-pub(super) fn check_authority(path: &Path) -> Result<(), NatsAccessError> {
-    ClientTls::trusting(path).config().map(drop).map_err(NatsAccessError::Authority)
+/// The files with the servers' authority and with this relay's certificate can be used, where there are any.
+pub(super) fn check_tls(ca: Option<&Path>, certificate: Option<&(PathBuf, PathBuf)>) -> Result<(), NatsAccessError> {
+    if ca.is_none() && certificate.is_none() {
+        return Ok(());
+    }
+    let tls = ca.map_or_else(ClientTls::system, ClientTls::trusting);
+    let tls = match certificate {
+        Some((chain, key)) => tls.showing(chain, key),
+        None => tls,
+    };
+    tls.config().map(drop).map_err(NatsAccessError::Tls)
 }
 
 /// A server's address. One with a name or a password in it is refused: the library would neither use them nor keep them
@@ -209,11 +218,19 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_that_is_none_is_named() {
+    fn files_for_tls_that_cannot_be_used_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
-        assert!(check_authority(&path).unwrap_err().to_string().contains("ca.pem"));
+        let check = || check_tls(Some(&path), None).unwrap_err().to_string();
+        assert!(check().contains("ca.pem"));
         std::fs::write(&path, "nothing").unwrap();
-        assert!(check_authority(&path).unwrap_err().to_string().contains("ca.pem"));
+        assert!(check().contains("ca.pem"));
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&path, made.cert.pem()).unwrap();
+        assert!(check_tls(Some(&path), None).is_ok() && check_tls(None, None).is_ok());
+        let shown = (path.clone(), dir.path().join("key.pem"));
+        assert!(check_tls(Some(&path), Some(&shown)).unwrap_err().to_string().contains("key.pem"));
+        std::fs::write(&shown.1, made.signing_key.serialize_pem()).unwrap();
+        assert!(check_tls(Some(&path), Some(&shown)).is_ok());
     }
 }

@@ -61,6 +61,9 @@ impl Inner {
         if let Some(ca) = &self.config.ca {
             options = options.add_root_certificates(ca.clone());
         }
+        if let Some((chain, key)) = &self.config.certificate {
+            options = options.add_client_certificate(chain.clone(), key.clone());
+        }
         let options = options
             .name(format!("homing relay {}", self.config.me.name))
             .connection_timeout(PATIENCE)

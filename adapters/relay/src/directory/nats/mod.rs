@@ -52,6 +52,8 @@ pub struct NatsConfig {
     pub access: NatsAccess,
     /// PEM file with the authority of the servers' certificates.
     pub ca: Option<PathBuf>,
+    /// PEM files with the certificate that this relay shows them, and its private key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// How long the others count on a relay that says nothing.
     pub lease: Duration,
 }
@@ -132,7 +134,7 @@ impl Nats {
         }
         // Now rather than in the log, later.
         config.access.options()?;
-        config.ca.as_deref().map(access::check_authority).transpose()?;
+        access::check_tls(config.ca.as_deref(), config.certificate.as_ref())?;
         let life = UnwrapErr(SysRng).next_u64();
         let state = State::new(config.me.clone(), life, config.lease, Instant::now());
         let (errands, waiting) = mpsc::channel(ERRANDS);
