@@ -32,6 +32,7 @@
 
 mod chain;
 mod files;
+mod gathered;
 mod page;
 mod refusals;
 mod trail;

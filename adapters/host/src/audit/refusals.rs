@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::gathered::{text, with_texts};
+
 /// The first window of a kind.
 const WINDOW: Duration = Duration::from_secs(60);
 /// The longest window of one that goes on.
@@ -26,8 +28,7 @@ struct Kind {
 
 impl Kind {
     fn new(reason: &'static str, fields: &Value) -> Self {
-        let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
-        Self { reason, device: text("device"), service: text("service") }
+        Self { reason, device: text(fields, "device"), service: text(fields, "service") }
     }
 }
 
@@ -88,13 +89,8 @@ impl Refusals {
 }
 
 fn line(kind: &Kind, window: &Window) -> Value {
-    let mut fields = json!({ "reason": kind.reason, "count": window.count, "seconds": window.length.as_secs() });
-    for (name, value) in [("device", &kind.device), ("service", &kind.service)] {
-        if let Some(value) = value {
-            fields[name] = value.as_str().into();
-        }
-    }
-    fields
+    let fields = json!({ "reason": kind.reason, "count": window.count, "seconds": window.length.as_secs() });
+    with_texts(fields, [("device", &kind.device), ("service", &kind.service)])
 }
 
 #[cfg(test)]

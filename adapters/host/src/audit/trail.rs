@@ -13,8 +13,8 @@ use homing_local::clock::unix_now;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, oneshot};
 
-use super::refusals::Refusals;
-use super::visits::{Visit, Visits};
+use super::gathered::Gathered;
+use super::visits::Visit;
 use super::{AuditError, AuditFiles, Writer};
 
 /// Entries that may wait for the disk.
@@ -29,31 +29,6 @@ pub struct Trail {
     lines: broadcast::Sender<Arc<str>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     gathered: Arc<Mutex<Gathered>>,
-}
-
-/// What is not told each time, and nothing else is.
-#[derive(Default)]
-struct Gathered {
-    refusals: Refusals,
-    visits: Visits,
-}
-
-impl Gathered {
-    /// The lines of what was counted until now, in windows that are over or, where `end` says so, in all.
-    fn due(&mut self, now: Instant, end: bool) -> Vec<(&'static str, Value)> {
-        let (refusals, visits) = if end {
-            (self.refusals.end(), self.visits.end(now))
-        } else {
-            (self.refusals.due(now), self.visits.due(now))
-        };
-        let refusals = refusals.into_iter().map(|fields| ("refused", fields));
-        refusals.chain(visits.into_iter().map(|fields| ("reconnected", fields))).collect()
-    }
-
-    /// When there is something next.
-    fn next(&self) -> Option<Instant> {
-        self.refusals.next().into_iter().chain(self.visits.next()).min()
-    }
 }
 
 enum Order {

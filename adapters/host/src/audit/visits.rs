@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::gathered::{text, with_texts};
+
 /// How long a window is.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Windows at a time. Beyond, a device is not told from its guests.
@@ -63,8 +65,8 @@ pub(super) struct Visits(HashMap<Visitor, Window>);
 impl Visits {
     /// Whether this one is told at once; else it is counted.
     pub(super) fn tell(&mut self, now: Instant, visit: Visit, fields: &Value) -> bool {
-        let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
-        let mut visitor = Visitor { device: text("device"), guest: text("guest"), guest_id: text("guest_id") };
+        let [device, guest, guest_id] = ["device", "guest", "guest_id"].map(|name| text(fields, name));
+        let mut visitor = Visitor { device, guest, guest_id };
         if self.0.len() >= MAX_WINDOWS && !self.0.contains_key(&visitor) {
             visitor = Visitor { guest: None, guest_id: None, ..visitor };
         }
@@ -109,18 +111,13 @@ impl Visits {
 }
 
 fn line(visitor: &Visitor, window: &Window, now: Instant) -> Value {
-    let mut fields = json!({
+    let fields = json!({
         "connected": window.connected.more,
         "disconnected": window.disconnected.more,
         "last": window.last.name(),
         "seconds": now.saturating_duration_since(window.begin).as_secs(),
     });
-    for (name, value) in [("device", &visitor.device), ("guest", &visitor.guest), ("guest_id", &visitor.guest_id)] {
-        if let Some(value) = value {
-            fields[name] = value.as_str().into();
-        }
-    }
-    fields
+    with_texts(fields, [("device", &visitor.device), ("guest", &visitor.guest), ("guest_id", &visitor.guest_id)])
 }
 
 #[cfg(test)]
