@@ -5,7 +5,7 @@ use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Context;
 use core::time::Duration;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::task::AtomicWaker;
@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use super::guest::{Guest, GuestKey};
 use super::lease::Lease;
 use super::{Denied, Grant, Limited, Limiter, Rate, Wish};
+use crate::registry::Device;
 use crate::shared::Shared;
 
 /// How often it is looked whether a grant has ended while something runs under it.
@@ -148,26 +149,18 @@ impl Running {
     pub(crate) fn look(&self, shared: &Shared, now: u64) -> bool {
         let mut all = self.lock();
         // Under this lock, as above.
-        let mut ending;
-        let guests = all.streams.iter().filter_map(|(number, stream)| Some((*number, stream, stream.guest.as_ref()?)));
-        let (ended, grants): (HashSet<u64>, HashMap<_, _>) = {
-            let mut inner = shared.lock();
-            ending = inner.end_guests(now);
-            let has_ended =
-                |device: &str, guest: &Guest| inner.state.device(device).is_some_and(|device| device.has_ended(guest));
-            let ended = guests.filter(|(_, stream, guest)| has_ended(&stream.device, guest)).map(|(number, ..)| number);
-            (
-                ended.collect(),
-                inner.state.devices.iter().map(|device| (device.id.clone(), device.grant.clone())).collect(),
-            )
-        };
-        all.limiters.retain(|device, limiter| grants.contains_key(device) || !limiter.is_idle());
-        let known = |device: &String| grants.contains_key(device);
+        let mut inner = shared.lock();
+        let mut ending = inner.end_guests(now);
+        let devices: HashMap<_, _> = inner.state.devices.iter().map(|device| (device.id.as_str(), device)).collect();
+        let known = |device: &str| devices.contains_key(device);
+        all.limiters.retain(|device, limiter| known(device) || !limiter.is_idle());
         all.guests.retain(|_, guest| !guest.limiter.is_idle() || (known(&guest.device) && now < guest.expires_at));
-        for (number, stream) in &all.streams {
-            let grant = grants.get(&stream.device).filter(|_| !ended.contains(number));
-            if grant.is_some_and(|grant| stream.may_go_on(grant.as_ref(), now)) {
-                ending |= stream.will_end(grant.and_then(Option::as_ref));
+        for stream in all.streams.values() {
+            let has_ended = |device: &Device| stream.guest.as_ref().is_some_and(|guest| device.has_ended(guest));
+            let device = devices.get(stream.device.as_str()).filter(|device| !has_ended(device));
+            let grant = device.map(|device| device.grant.as_ref());
+            if grant.is_some_and(|grant| stream.may_go_on(grant, now)) {
+                ending |= stream.will_end(grant.flatten());
             } else {
                 stream.end.set();
             }

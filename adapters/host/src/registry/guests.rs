@@ -52,10 +52,8 @@ impl KnownGuest {
 impl Device {
     /// Takes note that a guest came.
     pub(crate) fn met(&mut self, guest: &Guest) {
-        let name = guest.name.chars().take(NAME).collect();
-        let known =
-            KnownGuest { chain: guest.chain(), name, expires_at: guest.expires_at, last_seen: Some(unix_now()) };
-        let now = unix_now();
+        let (now, name) = (unix_now(), guest.name.chars().take(NAME).collect());
+        let known = KnownGuest { chain: guest.chain(), name, expires_at: guest.expires_at, last_seen: Some(now) };
         self.guests.retain(|other| !other.is(&known) && now < other.expires_at);
         let excess = self.guests.len().saturating_sub(KNOWN.saturating_sub(1));
         self.guests.drain(..excess);
