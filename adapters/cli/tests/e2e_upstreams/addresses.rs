@@ -26,7 +26,7 @@ async fn a_name_that_leads_to_this_machine_is_not_followed() {
     assert_ne!(ended.code, 0, "{ended}");
     assert!(sockets.try_recv().is_err(), "somebody connected");
 
-    let refused = refusals(&world.host_data()).await;
+    let refused = trail(&world.host_data(), "refused").await;
     let of = |service: &str| {
         refused.iter().find(|entry| entry["service"] == service).unwrap_or_else(|| panic!("{refused:?}"))
     };

@@ -12,9 +12,8 @@ mod tls;
 use std::path::Path;
 
 use serde_json::Value;
-
 use support::client::curl;
-use support::{Forward, World, run, until};
+use support::{Forward, World, run, trail, until};
 
 /// Status and text of what curl is answered.
 async fn status(forward: &Forward, path: &str, args: &[&str]) -> (u16, String) {
@@ -22,14 +21,6 @@ async fn status(forward: &Forward, path: &str, args: &[&str]) -> (u16, String) {
     let answer = curl(&[&["-w", "\n%{http_code}", &url], args].concat()).await;
     let (text, code) = answer.stdout.rsplit_once('\n').unwrap_or_else(|| panic!("{path}: {answer}"));
     (code.parse().unwrap(), text.to_owned())
-}
-
-/// The audit trail's refusals.
-async fn refusals(host: &Path) -> Vec<Value> {
-    let shown = run(host, &["host", "audit", "-n", "1000", "--json"]).await;
-    assert_eq!(shown.code, 0, "{shown}");
-    let entries = shown.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    entries.filter(|entry| entry["event"] == "refused").collect()
 }
 
 /// Gives the running host another homing.toml, and waits until it has read it; what it said of it.

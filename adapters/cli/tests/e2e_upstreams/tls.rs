@@ -76,7 +76,7 @@ async fn a_service_with_a_private_authority_is_reached_and_no_other() {
         assert!(code == 502 && text.contains("homing host audit"), "{service}: {code} {text}");
         services.insert(service, advice);
     }
-    let refused = refusals(&data).await;
+    let refused = trail(&data, "refused").await;
     for (service, advice) in services {
         let entry = refused.iter().find(|entry| entry["service"] == service).unwrap_or_else(|| panic!("{refused:?}"));
         assert_eq!(entry["reason"], "untrusted service");
